@@ -1,0 +1,65 @@
+#pragma once
+/// Every bound of the node that is not configuration: unit in the name, reason in the comment.
+/// Configurable bounds (SPEC 4) live in `node_limits` with their defaults.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace parley {
+
+/// SPEC 4 «Bounds», with their defaults; 0 means none where SPEC says so. Read-only after the start.
+struct node_limits {
+  std::size_t max_content = 16 * 1024;
+  std::size_t max_meta = 4 * 1024;
+  std::size_t max_name = 256;
+  std::size_t max_body = 1024 * 1024;
+  std::size_t max_header = 16 * 1024;
+  std::size_t max_json_depth = 32;
+  std::size_t ws_max_frame = 128 * 1024;
+  std::size_t ws_send_buffer = 256 * 1024;
+  std::size_t ws_send_buffer_total = 256 * 1024 * 1024;
+  std::size_t http_body_total = 256 * 1024 * 1024;
+  std::uint32_t sync_max_events = 1000;
+  std::uint32_t max_connections_per_user = 5;
+  std::uint32_t max_rooms_per_user = 5000;
+  std::uint32_t max_room_members = 100000;
+  std::uint32_t max_subscriptions = 5000;
+  std::uint32_t ws_max_connections = 0;  ///< 0: what the descriptors allow
+  std::chrono::milliseconds max_commit_queue{2000};
+  std::chrono::milliseconds request_timeout{10000};
+  std::chrono::milliseconds ws_ping_interval{30000};
+  std::chrono::milliseconds ws_stall_timeout{30000};
+  std::chrono::milliseconds idempotency_ttl{std::chrono::hours{24}};
+};
+
+namespace limits {
+inline constexpr std::size_t user_id_max_bytes = 128;        // SPEC 1
+inline constexpr std::size_t request_id_max_bytes = 128;     // SPEC 2.5
+inline constexpr std::size_t client_msg_id_max_bytes = 128;  // SPEC 2.4
+inline constexpr std::size_t device_id_max_bytes = 64;       // SPEC 5
+inline constexpr std::size_t entry_max_users = 100;          // SPEC 1: ids a membership entry
+inline constexpr std::size_t members_max_per_call = 1000;    // SPEC 4
+inline constexpr std::size_t page_max_entries = 1000;        // SPEC 4: messages, events
+inline constexpr std::size_t list_default = 50;              // SPEC 4
+inline constexpr std::size_t list_max = 100;                 // SPEC 4
+inline constexpr std::size_t sync_start_max_rooms = 1000;    // SPEC 5: rooms a `sync.start`
+inline constexpr std::size_t page_max_bytes =
+    64 * 1024;  // DESIGN 11: one slice of a sync, keeps readers fair
+inline constexpr std::size_t room_members_in_memory = 1000;  // DESIGN 2: beyond, looked up by key
+inline constexpr std::size_t room_keys_in_memory = 4096;     // DESIGN I5: beyond, looked up by key
+inline constexpr std::size_t room_pending_max_entries =
+    4096;  // appended and not yet answered; beyond: UNAVAILABLE
+inline constexpr std::size_t room_waiting_max_commands =
+    1024;  // held while loading or looking up; beyond: UNAVAILABLE
+inline constexpr std::size_t publish_log_entries =
+    65536;  // DESIGN 3.6: publishes kept to replay on a room list
+inline constexpr std::size_t ring_total_bytes =
+    64 * 1024 * 1024;  // DESIGN 1: recent frames, all rooms of the node
+inline constexpr std::size_t ring_room_max_bytes = 1024 * 1024;  // one room can't push out all others
+inline constexpr std::size_t commit_max_rows = 4096;             // DESIGN 3.3: rows a group commit
+inline constexpr std::size_t admission_max_rows = 65536;  // messages on their way through the node
+inline constexpr std::size_t admission_max_bytes = 128 * 1024 * 1024;
+}  // namespace limits
+
+}  // namespace parley

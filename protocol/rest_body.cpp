@@ -1,0 +1,286 @@
+#include "protocol/rest_body.hpp"
+
+#include "protocol/field_reader.hpp"
+#include "protocol/json_scan.hpp"
+#include "protocol/utf8.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <ratio>
+#include <system_error>
+
+namespace parley {
+
+namespace {
+
+constexpr std::size_t no_bound = std::numeric_limits<std::size_t>::max();
+
+/// The known fields of a body, in the order of their names.
+template <std::size_t N>
+struct body_fields {
+  std::array<std::string_view, N> names;
+  std::array<json_slice, N> values{};
+
+  [[nodiscard]] const json_slice& operator[](std::string_view name) const {
+    const auto place = std::find(names.begin(), names.end(), name);
+    return values.at(static_cast<std::size_t>(place - names.begin()));
+  }
+};
+
+enum class config_type : std::uint8_t { count, text, texts, url, format, events, retention };
+struct config_key {
+  std::string_view name;
+  config_type type;
+};
+/// SPEC 4 «Tenant config».
+constexpr std::array config_keys{
+    config_key{"rate_limit", config_type::count},
+    config_key{"message_rate", config_type::count},
+    config_key{"user_send_rate", config_type::count},
+    config_key{"user_send_burst", config_type::count},
+    config_key{"max_connections_per_user", config_type::count},
+    config_key{"jwt_audience", config_type::text},
+    config_key{"user_topics", config_type::texts},
+    config_key{"webhook_url", config_type::url},
+    config_key{"webhook_events", config_type::events},
+    config_key{"webhook_format", config_type::format},
+    config_key{"message_retention", config_type::retention},
+    config_key{"allowed_origins", config_type::texts},
+};
+
+/// SPEC 6. `message.offline` needs no naming, but may be named.
+constexpr std::array<std::string_view, 12> webhook_events{
+    "message.offline", "message.created", "message.edited", "message.deleted",
+    "room.created",    "room.updated",    "room.deleted",   "member.joined",
+    "member.left",     "user.online",     "user.offline",   "notification.failed"};
+
+bool is_text(const json_slice& value) {
+  return value.is(json_kind::string) && !decoded(value).empty();
+}
+
+template <class Accept>
+bool is_array_of_texts(const json_slice& value, Accept accept) {
+  if (!value.is(json_kind::array)) return false;
+  json_scanner elements{2};
+  elements.open(value.text);
+  elements.enter_array();
+  while (elements.next_element()) {
+    const json_slice element = elements.value();
+    if (!is_text(element) || !accept(decoded(element))) return false;
+  }
+  return true;
+}
+
+bool is_http_url(std::string_view text) {
+  const auto scheme_end = text.find("://");
+  const std::string_view scheme = text.substr(0, scheme_end);
+  return scheme_end != std::string_view::npos && (scheme == "http" || scheme == "https") &&
+         text.size() > scheme_end + 3;
+}
+
+/// A duration of at least an hour: `720h`, `1h30m`, `1.5h` (SPEC 6 retention).
+bool is_retention(std::string_view text) {
+  using milliseconds = std::chrono::duration<double, std::milli>;
+  milliseconds total{0};
+  while (!text.empty()) {
+    double amount = 0;
+    const auto [end, fault] =
+        std::from_chars(text.data(), text.data() + text.size(), amount, std::chars_format::fixed);
+    if (fault != std::errc{} || text.front() == '-') return false;
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    const std::size_t unit_bytes = std::min(text.find_first_of("0123456789."), text.size());
+    const std::string_view unit = text.substr(0, unit_bytes);
+    text.remove_prefix(unit_bytes);
+    if (unit == "h") {
+      total += std::chrono::duration<double, std::ratio<3600>>{amount};
+    } else if (unit == "m") {
+      total += std::chrono::duration<double, std::ratio<60>>{amount};
+    } else if (unit == "s") {
+      total += std::chrono::duration<double>{amount};
+    } else if (unit == "ms") {
+      total += milliseconds{amount};
+    } else {
+      return false;
+    }
+  }
+  return total >= std::chrono::hours{1} && std::isfinite(total.count());
+}
+
+/// What a value must be, or nothing when it is.
+std::string_view complaint(config_type type, const json_slice& value) {
+  switch (type) {
+    case config_type::count:
+      return as_count(value) ? "" : "must be an integer that is not negative";
+    case config_type::text:
+      return is_text(value) ? "" : "must be a string that is not empty";
+    case config_type::texts:
+      return is_array_of_texts(value, [](const std::string&) { return true; })
+                 ? ""
+                 : "must be an array of strings that are not empty";
+    case config_type::url:
+      return is_text(value) && is_http_url(decoded(value)) ? "" : "must be an http or https URL";
+    case config_type::format:
+      return is_text(value) && (decoded(value) == "parley" || decoded(value) == "chatapi")
+                 ? ""
+                 : "must be \"parley\" or \"chatapi\"";
+    case config_type::events:
+      return is_array_of_texts(value,
+                               [](const std::string& event) {
+                                 return std::find(webhook_events.begin(), webhook_events.end(),
+                                                  event) != webhook_events.end();
+                               })
+                 ? ""
+                 : "must be an array of webhook events";
+    case config_type::retention:
+      return is_text(value) && is_retention(decoded(value))
+                 ? ""
+                 : "must be a duration of at least 1h, such as \"720h\"";
+  }
+  return {};
+}
+
+void check_config(field_reader& read, const json_slice& config, std::size_t max_depth) {
+  if (!config.is(json_kind::object)) {
+    read.refuse("config", "must be an object");
+    return;
+  }
+  json_scanner fields{max_depth};
+  fields.open(config.text);
+  fields.enter_object();
+  while (const auto key = fields.next_key()) {
+    const auto row = std::find_if(config_keys.begin(), config_keys.end(),
+                                  [&](const config_key& known) { return known.name == *key; });
+    const json_slice value = fields.value();
+    const std::string field = "config." + std::string{*key};
+    if (row == config_keys.end()) {
+      read.refuse(field, "is not a configuration key of a tenant");
+    } else if (const auto wrong = complaint(row->type, value); !wrong.empty()) {
+      read.refuse(field, wrong);
+    }
+  }
+}
+
+}  // namespace
+
+struct rest_body_parser::impl {
+  explicit impl(const node_limits& with) : bounds(with), scanner(with.max_json_depth) {}
+
+  const node_limits bounds;
+  json_scanner scanner;
+
+  /// One pass over the body. What is wrong with the text as a whole is refused in `read`.
+  template <std::size_t N>
+  body_fields<N> scan(std::string_view body, field_reader& read,
+                      const std::array<std::string_view, N>& names) {
+    body_fields<N> out{names};
+    if (!is_valid_utf8(body)) {
+      read.refuse(invalid({}, "not valid UTF-8"));
+      return out;
+    }
+    std::string_view faulty;
+    scanner.open(body);
+    if (scanner.enter_object()) {
+      while (const auto key = scanner.next_key()) {
+        const auto place = std::find(names.begin(), names.end(), *key);
+        const json_slice value = scanner.value();
+        if (place == names.end()) continue;
+        out.values.at(static_cast<std::size_t>(place - names.begin())) = value;
+        if (!value.sound && faulty.empty()) faulty = *place;
+      }
+    }
+    if (!scanner.finish()) {
+      read.refuse(malformed(scanner.fault(), faulty));
+      out.values.fill({});  // what follows is not looked at
+    }
+    return out;
+  }
+};
+
+rest_body_parser::rest_body_parser(const node_limits& bounds)
+    : impl_(std::make_unique<impl>(bounds)) {}
+rest_body_parser::~rest_body_parser() = default;
+
+result<create_room_body> rest_body_parser::create_room(std::string_view body) {
+  field_reader read{impl_->bounds};
+  const auto fields = impl_->scan<5>(body, read, {"type", "members", "name", "metadata", "posting"});
+  create_room_body out;
+  const auto type = read.text(fields["type"], "type");
+  if (const auto known = parse_room_type(type.value_or(""))) {
+    out.type = *known;
+  } else {
+    read.refuse("type", "must be \"dm\", \"group\" or \"channel\"");
+  }
+  out.members = read.users(fields["members"], "members", no_bound);
+  out.name = read.name(fields["name"], "name");
+  out.metadata = read.meta(fields["metadata"], "metadata");
+  if (!fields["posting"].is_void()) {
+    const auto posting = parse_posting(read.text(fields["posting"], "posting").value_or(""));
+    if (!posting) read.refuse("posting", "must be \"all\" or \"admins\"");
+    out.posting = posting.value_or(posting_policy::all);
+  }
+  if (auto why = read.failure()) return std::move(*why);
+  return out;
+}
+
+result<send_body> rest_body_parser::send(std::string_view body) {
+  field_reader read{impl_->bounds};
+  const auto fields =
+      impl_->scan<5>(body, read, {"content", "meta", "client_msg_id", "reply_to", "sender_id"});
+  send_body out;
+  out.message.content = read.content(fields["content"], fields["meta"]);
+  out.message.meta = read.meta(fields["meta"], "meta");
+  out.message.client_msg_id = read.client_msg_id(fields["client_msg_id"]);
+  out.message.reply_to = read.reply_to(fields["reply_to"]);
+  out.sender = read.user(fields["sender_id"], "sender_id");
+  if (auto why = read.failure()) {
+    why->stored = stored_state::no;
+    return std::move(*why);
+  }
+  return out;
+}
+
+result<add_members_body> rest_body_parser::add_members(std::string_view body) {
+  field_reader read{impl_->bounds};
+  const auto fields = impl_->scan<2>(body, read, {"user_ids", "role"});
+  add_members_body out;
+  out.users = read.users(fields["user_ids"], "user_ids", limits::members_max_per_call);
+  if (out.users.empty()) read.refuse("user_ids", "must name a user");
+  if (!fields["role"].is_void()) {
+    out.role = parse_member_role(read.text(fields["role"], "role").value_or(""));
+    if (!out.role) read.refuse("role", "must be \"member\", \"admin\" or \"owner\"");
+  }
+  if (auto why = read.failure()) return std::move(*why);
+  return out;
+}
+
+result<std::pair<room_id, room_seq>> rest_body_parser::cursor(std::string_view body) {
+  field_reader read{impl_->bounds};
+  const auto fields = impl_->scan<2>(body, read, {"room_id", "seq"});
+  const room_id room = read.room(fields["room_id"]);
+  const room_seq seq = read.seq(fields["seq"], "seq");
+  if (auto why = read.failure()) return std::move(*why);
+  return std::pair{room, seq};
+}
+
+result<create_tenant_body> rest_body_parser::create_tenant(std::string_view body) {
+  field_reader read{impl_->bounds};
+  const auto fields = impl_->scan<2>(body, read, {"name", "config"});
+  create_tenant_body out;
+  out.name = read.name(fields["name"], "name").value_or("");
+  if (out.name.empty()) read.refuse("name", "is required");
+  out.config = "{}";
+  if (const json_slice& config = fields["config"]; !config.is_void()) {
+    check_config(read, config, impl_->bounds.max_json_depth);
+    out.config = minified(config);
+  }
+  if (auto why = read.failure()) return std::move(*why);
+  return out;
+}
+
+}  // namespace parley

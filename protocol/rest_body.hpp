@@ -1,0 +1,59 @@
+#pragma once
+/// REST bodies → commands (SPEC 4): JSON with the same strictness as client_frame. Not thread-safe; one per thread.
+
+#include "protocol/client_frame.hpp"
+#include "protocol/entry.hpp"
+#include "protocol/ids.hpp"
+#include "protocol/limits.hpp"
+#include "protocol/result.hpp"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace parley {
+
+struct create_room_body {
+  room_type type = room_type::group;
+  std::vector<user_id> members;  ///< each once, in the order given
+  std::optional<std::string> name;
+  json_text metadata;
+  posting_policy posting = posting_policy::all;
+};
+struct send_body {
+  send_message_frame message;     ///< `room` not set: it is in the path
+  std::optional<user_id> sender;  ///< `sender_id`
+};
+struct add_members_body {
+  std::vector<user_id> users;  ///< each once; ≤ limits::members_max_per_call
+  std::optional<member_role> role;
+};
+struct create_tenant_body {
+  std::string name;
+  std::string config;  ///< JSON object text; `{}` when not given
+};
+
+class rest_body_parser {
+ public:
+  explicit rest_body_parser(const node_limits& bounds);
+  ~rest_body_parser();
+
+  /// All: the body is one JSON object, UTF-8, no duplicate keys, depth in bounds, else VALIDATION_ERROR; unknown fields
+  /// ignored; a known field of a wrong type or size is VALIDATION_ERROR with `field`.
+  result<create_room_body> create_room(std::string_view body);
+  result<send_body> send(std::string_view body);
+  result<add_members_body> add_members(std::string_view body);
+  /// `POST /acks`, `POST /reads`: `{room_id, seq}`.
+  result<std::pair<room_id, room_seq>> cursor(std::string_view body);
+  /// Tenant config: an unknown key is 400 (SPEC 4 «Tenant config»).
+  result<create_tenant_body> create_tenant(std::string_view body);
+
+ private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
+}  // namespace parley
