@@ -1,0 +1,271 @@
+#include "store/migrations.hpp"
+
+#include <array>
+#include <string>
+
+#include "protocol/hash.hpp"
+#include "store/chatapi_views.hpp"
+
+namespace parley::store {
+namespace {
+
+// Numbers in `type`, `role`, `posting`, `kind`, `reason` and `call` are those of the enums in protocol/ids.hpp,
+// protocol/entry.hpp and store/store.hpp, which never change. Times are milliseconds since 1970 in UTC. UUIDs are 16 bytes.
+// A column with a reference names the row by its number; there are no foreign keys (docs/adr/0001-store-format.md).
+constexpr const char* create_the_log = R"sql(
+CREATE TABLE meta(
+  k TEXT NOT NULL PRIMARY KEY,
+  v ANY
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE schema_migrations(
+  version INTEGER PRIMARY KEY,
+  name TEXT NOT NULL,
+  applied_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE commits(
+  no INTEGER PRIMARY KEY,
+  first_id INTEGER NOT NULL,
+  last_id INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE tenants(
+  tenant_no INTEGER PRIMARY KEY AUTOINCREMENT,
+  tenant_id TEXT NOT NULL UNIQUE,
+  name TEXT NOT NULL,
+  config TEXT NOT NULL,
+  disabled INTEGER NOT NULL DEFAULT 0,
+  created_at INTEGER NOT NULL,
+  deleted_at INTEGER
+) STRICT;
+
+CREATE TABLE credentials(
+  tenant_no INTEGER NOT NULL,
+  key_id TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  sha256 BLOB,
+  sealed BLOB,
+  created_at INTEGER NOT NULL,
+  last_used_at INTEGER,
+  PRIMARY KEY(tenant_no, key_id)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX credentials_by_digest ON credentials(sha256) WHERE sha256 IS NOT NULL;
+
+CREATE TABLE users(
+  user_no INTEGER PRIMARY KEY AUTOINCREMENT,
+  tenant_no INTEGER NOT NULL,
+  user_id TEXT NOT NULL,
+  last_seen INTEGER,
+  revoke_before INTEGER,
+  erased_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX users_by_id ON users(tenant_no, user_id);
+
+CREATE TABLE rooms(
+  room_no INTEGER PRIMARY KEY AUTOINCREMENT,
+  tenant_no INTEGER NOT NULL,
+  room_id BLOB NOT NULL,
+  type INTEGER NOT NULL,
+  dm_key TEXT,
+  name TEXT,
+  metadata TEXT,
+  posting INTEGER NOT NULL,
+  retention_ms INTEGER,
+  first_seq INTEGER NOT NULL DEFAULT 1,
+  member_count INTEGER NOT NULL,
+  created_by INTEGER,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  deleted_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX rooms_by_id ON rooms(tenant_no, room_id);
+CREATE UNIQUE INDEX rooms_by_dm_key ON rooms(tenant_no, dm_key)
+  WHERE dm_key IS NOT NULL AND deleted_at IS NULL;
+CREATE INDEX rooms_by_tenant ON rooms(tenant_no, room_no) WHERE deleted_at IS NULL;
+
+CREATE TABLE room_members(
+  tenant_no INTEGER NOT NULL,
+  user_no INTEGER NOT NULL,
+  room_no INTEGER NOT NULL,
+  role INTEGER NOT NULL,
+  joined_seq INTEGER NOT NULL,
+  joined_at INTEGER NOT NULL,
+  PRIMARY KEY(tenant_no, user_no, room_no)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX room_members_by_room ON room_members(room_no, user_no);
+
+CREATE TABLE delivery_state(
+  tenant_no INTEGER NOT NULL,
+  user_no INTEGER NOT NULL,
+  room_no INTEGER NOT NULL,
+  last_ack INTEGER NOT NULL,
+  last_read INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  PRIMARY KEY(tenant_no, user_no, room_no)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE messages(
+  id INTEGER PRIMARY KEY,
+  tenant_no INTEGER NOT NULL,
+  room_no INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  message_id BLOB,
+  target_seq INTEGER,
+  actor_no INTEGER,
+  sender_no INTEGER,
+  content TEXT,
+  meta TEXT,
+  reply_to BLOB,
+  client_msg_id TEXT,
+  body TEXT,
+  created_at INTEGER NOT NULL,
+  edited_at INTEGER,
+  deleted_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX messages_by_message_id ON messages(message_id) WHERE kind = 1;
+
+CREATE TABLE room_log(
+  room_no INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  id INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  sender_no INTEGER,
+  deleted INTEGER NOT NULL,
+  PRIMARY KEY(room_no, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE send_keys(
+  room_no INTEGER NOT NULL,
+  sender_no INTEGER NOT NULL,
+  key BLOB NOT NULL,
+  call INTEGER NOT NULL,
+  body BLOB NOT NULL,
+  seq INTEGER NOT NULL,
+  message_id BLOB NOT NULL,
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY(room_no, sender_no, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE call_keys(
+  tenant_no INTEGER NOT NULL,
+  scope_no INTEGER NOT NULL,
+  key BLOB NOT NULL,
+  call INTEGER NOT NULL,
+  body BLOB NOT NULL,
+  result_no INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY(tenant_no, scope_no, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE VIEW undelivered_messages AS
+  SELECT l.id, m.tenant_no, m.user_no, m.room_no, l.seq
+  FROM room_members m
+  JOIN rooms r ON r.room_no = m.room_no AND r.deleted_at IS NULL
+  LEFT JOIN delivery_state d
+    ON d.tenant_no = m.tenant_no AND d.user_no = m.user_no AND d.room_no = m.room_no
+  JOIN room_log l ON l.room_no = m.room_no AND l.seq > max(coalesce(d.last_ack, 0), m.joined_seq)
+  WHERE l.kind = 1 AND l.deleted = 0 AND l.sender_no <> m.user_no;
+)sql";
+
+std::string create_the_log_and_its_views() { return create_the_log + chatapi_views_v1(); }
+
+constexpr std::array<migration, 1> steps{{
+    {1, "the log", &create_the_log_and_its_views},
+}};
+
+constexpr bool numbered_without_gap() {
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    if (steps[i].version != static_cast<std::int64_t>(i) + 1) return false;
+  }
+  return true;
+}
+static_assert(numbered_without_gap());
+
+/// What belongs to this one database, written with its first step: so there is none without.
+void found(connection& db, utc_time now, random_source& random) {
+  uuid database_id;
+  random.fill(database_id.bytes);
+  statement set{db, "INSERT INTO meta(k, v) VALUES(?, ?)"};
+  const bool done = set.run("database_id", database_id) && set.run("epoch", make_hex(8, random)) &&
+                    set.run("created_at", now);
+  if (!done) throw db_exception{db.last_failure()};
+}
+
+void apply(connection& db, const migration& step, utc_time now, random_source& random) {
+  transaction t{db};
+  if (!t.begin()) throw db_exception{db.last_failure()};
+  db.execute_or_throw(step.sql().c_str());
+  if (step.version == 1) {
+    db.execute_or_throw(("PRAGMA application_id=" + std::to_string(application_id)).c_str());
+    found(db, now, random);
+  }
+  statement record{db, "INSERT INTO schema_migrations(version, name, applied_at) VALUES(?, ?, ?)"};
+  if (!record.run(step.version, step.name, now)) throw db_exception{db.last_failure()};
+  db.execute_or_throw(("PRAGMA user_version=" + std::to_string(step.version)).c_str());
+  if (!t.commit()) throw db_exception{db.last_failure()};
+}
+
+error not_ours() {
+  return {.code = error_code::conflict,
+          .message = "the file is a SQLite database, but not one of Parley's: give another path, or "
+                     "`parley import` it",
+          .field = "file"};
+}
+
+error too_new(std::int64_t theirs) {
+  return {.code = error_code::conflict,
+          .message = "the database has schema version " + std::to_string(theirs) +
+                     ", this program knows versions up to " +
+                     std::to_string(newest_schema_version()) +
+                     ": run the newer program, or restore a backup made before the upgrade",
+          .field = "schema"};
+}
+
+struct found_schema {
+  bool empty = false;
+  bool ours = false;
+  std::int64_t version = 0;
+};
+found_schema look(connection& db) {
+  found_schema f;
+  f.ours = db.integer_or_throw("PRAGMA application_id") == application_id;
+  f.version = db.integer_or_throw("PRAGMA user_version");
+  // A crash while the file was being made leaves an empty schema: as good as new.
+  f.empty = !f.ours && f.version == 0 && db.integer_or_throw("SELECT count(*) FROM sqlite_schema") == 0;
+  return f;
+}
+
+}  // namespace
+
+std::span<const migration> migrations() { return steps; }
+std::int64_t newest_schema_version() { return steps.back().version; }
+
+result<migrated> migrate(connection& db, const clock& now, random_source& random) {
+  const found_schema f = look(db);
+  if (!f.empty && !f.ours) return not_ours();
+  if (f.version > newest_schema_version()) return too_new(f.version);
+  for (const migration& step : steps) {
+    if (step.version > f.version) apply(db, step, now.now(), random);
+  }
+  return migrated{f.empty, f.version, newest_schema_version()};
+}
+
+result<void> require_newest_schema(connection& db) {
+  const found_schema f = look(db);
+  if (!f.ours) return not_ours();
+  if (f.version > newest_schema_version()) return too_new(f.version);
+  if (f.version < newest_schema_version()) {
+    return error{.code = error_code::conflict,
+                 .message = "the database has schema version " + std::to_string(f.version) +
+                            ", this program wants " + std::to_string(newest_schema_version()) +
+                            ": start the node once to migrate it",
+                 .field = "schema"};
+  }
+  return {};
+}
+
+}  // namespace parley::store

@@ -1,0 +1,350 @@
+#include "store/room_writes.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "protocol/limits.hpp"
+#include "store/write_failure.hpp"
+
+namespace parley::store {
+namespace {
+
+error conflict(std::string message, std::string field) {
+  return {.code = error_code::conflict, .message = std::move(message), .field = std::move(field)};
+}
+
+/// The backend has no user, and its own key space.
+constexpr user_no backend_scope{0};
+
+}  // namespace
+
+room_writes::room_writes(connection& db, user_names& users, room_ends& rooms, const clock& now,
+                         std::chrono::milliseconds idempotency_ttl)
+    : db_(db),
+      users_(users),
+      rooms_(rooms),
+      clock_(now),
+      idempotency_ttl_(idempotency_ttl),
+      select_call_key_(db,
+                       "SELECT call, body, result_no FROM call_keys "
+                       "WHERE tenant_no = ? AND scope_no = ? AND key = ? AND created_at >= ?"),
+      // OR REPLACE: one that is past its time and not yet swept.
+      insert_call_key_(db,
+                       "INSERT OR REPLACE INTO call_keys(tenant_no, scope_no, key, call, body, result_no, created_at) "
+                       "VALUES(?, ?, ?, ?, ?, ?, ?)"),
+      select_dm_(db, "SELECT room_no FROM rooms WHERE tenant_no = ? AND dm_key = ? AND deleted_at IS NULL"),
+      count_rooms_(db,
+                   "SELECT count(*) FROM (SELECT 1 FROM room_members m "
+                   "JOIN rooms r ON r.room_no = m.room_no AND r.deleted_at IS NULL "
+                   "WHERE m.tenant_no = ? AND m.user_no = ? LIMIT ?)"),
+      insert_room_(db,
+                   "INSERT INTO rooms(tenant_no, room_id, type, dm_key, name, metadata, posting, member_count, "
+                   "created_by, created_at, updated_at) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+      insert_member_(db,
+                     "INSERT INTO room_members(tenant_no, user_no, room_no, role, joined_seq, joined_at) "
+                     "VALUES(?, ?, ?, ?, ?, ?)"),
+      select_room_by_no_(db, {"SELECT ", room_columns,
+                              " FROM rooms r WHERE r.room_no = ? AND r.deleted_at IS NULL"}),
+      select_room_by_id_(db, {"SELECT ", room_columns,
+                              " FROM rooms r WHERE r.tenant_no = ? AND r.room_id = ? AND r.deleted_at IS NULL"}),
+      delete_room_(db,
+                   "UPDATE rooms SET deleted_at = ?3 WHERE tenant_no = ?1 AND room_no = ?2 AND deleted_at IS NULL"),
+      select_members_(db,
+                      "SELECT user_no, role, joined_seq, joined_at FROM room_members WHERE room_no = ? "
+                      "ORDER BY user_no"),
+      select_keys_(db,
+                   "SELECT sender_no, key, call, body, seq, message_id, created_at FROM send_keys "
+                   "WHERE room_no = ? AND created_at >= ? LIMIT ?"),
+      insert_tenant_(db, "INSERT INTO tenants(tenant_id, name, config, created_at) VALUES(?, ?, ?, ?)"),
+      insert_credential_(db,
+                         "INSERT INTO credentials(tenant_no, key_id, kind, sha256, sealed, created_at) "
+                         "VALUES(?, ?, ?, ?, ?, ?)"),
+      select_cursor_(db,
+                     "SELECT m.joined_seq, d.last_ack, d.last_read FROM room_members m "
+                     "LEFT JOIN delivery_state d ON d.tenant_no = m.tenant_no AND d.user_no = m.user_no "
+                     "AND d.room_no = m.room_no WHERE m.tenant_no = ? AND m.user_no = ? AND m.room_no = ?"),
+      upsert_cursor_(db,
+                     "INSERT INTO delivery_state(tenant_no, user_no, room_no, last_ack, last_read, updated_at) "
+                     "VALUES(?, ?, ?, ?, ?, ?) ON CONFLICT(tenant_no, user_no, room_no) DO UPDATE SET "
+                     "last_ack = max(last_ack, excluded.last_ack), last_read = max(last_read, excluded.last_read), "
+                     "updated_at = excluded.updated_at") {}
+
+// ------------------------------------------------------------------------------------------------------ create_room
+
+write_result<created_room> room_writes::create_room(const new_room& room) {
+  user_no scope = backend_scope;
+  if (room.key) {
+    if (!room.key->scope.empty()) {
+      auto user = users_.intern(room.tenant, room.key->scope.view());
+      if (!user) return write_failed(user.error(), item_step::first);
+      scope = *user;
+    }
+    auto used = find_call_key(room, scope);
+    if (!used) return used.error();
+    if (*used) return existing(**used, true);
+  }
+  std::optional<std::string> key;
+  if (room.type == room_type::dm) {
+    if (room.members.size() != 2) return refused(invalid("members", "a dm has two members"));
+    key = dm_key(room.members[0].first, room.members[1].first);
+    auto known = find_dm(room, *key);
+    if (!known) return known.error();
+    if (*known) {
+      // A repeat of this call must find this room, whatever becomes of it.
+      if (auto stored = store_call_key(room, scope, **known); !stored) return stored.error();
+      return existing(**known, false);
+    }
+  }
+  return insert_room(room, key, scope);
+}
+
+write_result<std::optional<room_no>> room_writes::find_call_key(const new_room& room,
+                                                                user_no scope) {
+  const new_room::call_key& key = *room.key;
+  auto q = select_call_key_.query(room.tenant, scope, key.key, room.created_at - idempotency_ttl_);
+  if (!q.next()) {
+    if (q.failed()) return write_failed(db_.last_failure(), item_step::first);
+    return std::optional<room_no>{};
+  }
+  const bool same = q.integer(0) == static_cast<std::int64_t>(keyed_call::create_room) &&
+                    hash128{q.bytes<16>(1)} == key.body;
+  if (!same) {
+    return refused(conflict("the key was used for another call", "idempotency_key"));
+  }
+  return std::optional{q.number<room_no>(2)};
+}
+
+write_result<std::optional<room_no>> room_writes::find_dm(const new_room& room,
+                                                          const std::string& key) {
+  auto q = select_dm_.query(room.tenant, key);
+  if (q.next()) return std::optional{q.number<room_no>(0)};
+  if (q.failed()) return write_failed(db_.last_failure(), item_step::first);
+  return std::optional<room_no>{};
+}
+
+write_result<void> room_writes::store_call_key(const new_room& room, user_no scope, room_no made) {
+  if (!room.key) return {};
+  if (!insert_call_key_.run(room.tenant, scope, room.key->key, keyed_call::create_room,
+                            room.key->body, made, room.created_at)) {
+    return write_failed(db_.last_failure(), item_step::later);
+  }
+  return {};
+}
+
+write_result<created_room> room_writes::existing(room_no no, bool replayed) {
+  created_room out;
+  auto q = select_room_by_no_.query(no);
+  if (!q.next()) {
+    if (q.failed()) return write_failed(db_.last_failure(), item_step::first);
+    return refused(not_found("room"));  // made by this key, and deleted since
+  }
+  auto row = decode_room(q, users_);
+  if (!row) return write_failed(row.error(), item_step::first);
+  out.no = no;
+  out.info = std::move(row->info);
+  out.created = false;
+  out.replayed = replayed;
+  return out;
+}
+
+write_result<room_writes::members_of_new_room> room_writes::intern_members(const new_room& room) {
+  members_of_new_room out;
+  std::set<user_no> seen;
+  out.reserve(room.members.size());
+  for (const auto& [user, role] : room.members) {
+    auto no = users_.intern(room.tenant, user.view());
+    if (!no) return write_failed(no.error(), item_step::first);
+    if (!seen.insert(*no).second) {
+      return refused(invalid("members", "a member is named twice"));
+    }
+    out.emplace_back(*no, member_row{user, role, room_seq{0}, room.created_at});
+  }
+  return out;
+}
+
+write_result<void> room_writes::check_room_limit(const new_room& room,
+                                                 const members_of_new_room& members) {
+  if (room.max_rooms_per_user == 0) return {};
+  for (const auto& [user, row] : members) {
+    auto q = count_rooms_.query(room.tenant, user, room.max_rooms_per_user);
+    if (!q.next()) return write_failed(db_.last_failure(), item_step::first);
+    if (q.integer(0) >= static_cast<std::int64_t>(room.max_rooms_per_user)) {
+      return refused(conflict("a member is in too many rooms", "members"));
+    }
+  }
+  return {};
+}
+
+write_result<created_room> room_writes::insert_room(const new_room& room,
+                                                    const std::optional<std::string>& dm_key,
+                                                    user_no scope) {
+  auto members = intern_members(room);
+  if (!members) return members.error();
+  if (auto fits = check_room_limit(room, *members); !fits) return fits.error();
+  std::optional<user_no> creator;
+  if (room.created_by) {
+    auto no = users_.intern(room.tenant, room.created_by->view());
+    if (!no) return write_failed(no.error(), item_step::first);
+    creator = *no;
+  }
+  if (!insert_room_.run(room.tenant, room.id, room.type, dm_key, room.name, room.metadata,
+                        room.posting, members->size(), creator, room.created_at, room.created_at)) {
+    return write_failed(db_.last_failure(), item_step::first);
+  }
+  created_room out;
+  out.no = room_no{db_.last_insert_rowid()};
+  for (const auto& [no, row] : *members) {
+    if (!insert_member_.run(room.tenant, no, out.no, row.role, row.joined_seq, row.joined_at)) {
+      return write_failed(db_.last_failure(), item_step::later);
+    }
+    out.members.push_back(row);
+  }
+  if (auto stored = store_call_key(room, scope, out.no); !stored) return stored.error();
+  rooms_.put(out.no, room.id, {room.tenant, room_seq{0}, true});
+
+  room_info& info = out.info;
+  info.id = room.id;
+  info.type = room.type;
+  info.name = room.name;
+  info.metadata = room.metadata;
+  info.posting = room.posting;
+  info.member_count = static_cast<std::int64_t>(members->size());
+  info.created_by = room.created_by;
+  info.created_at = info.updated_at = room.created_at;
+  if (dm_key) info.dm_members = split_dm_key(*dm_key);
+  return out;
+}
+
+// ------------------------------------------------------------------------------------------------- delete and open
+
+write_result<room_seq> room_writes::delete_room(tenant_no tenant, room_no room, utc_time at) {
+  const auto end = rooms_.find(tenant, room);
+  if (!end) return write_failed(end.error(), item_step::first);
+  if (*end == nullptr) return refused(not_found("room"));
+  const room_seq last = (*end)->last_seq;
+  if (!delete_room_.run(tenant, room, at)) {
+    return write_failed(db_.last_failure(), item_step::first);
+  }
+  if (db_.changes() != 1) return inconsistent("there was nothing to delete a room");
+  rooms_.gone(room);
+  return last;
+}
+
+write_result<std::optional<opened_room>> room_writes::open_room(tenant_no tenant, room_id room,
+                                                                utc_time keys_since) {
+  opened_room out;
+  {
+    auto q = select_room_by_id_.query(tenant, room);
+    if (!q.next()) {
+      if (q.failed()) return write_failed(db_.last_failure(), item_step::first);
+      return std::optional<opened_room>{};
+    }
+    auto row = decode_room(q, users_);
+    if (!row) return write_failed(row.error(), item_step::first);
+    out.no = row->no;
+    out.info = std::move(row->info);
+  }
+  rooms_.put(out.no, room, {tenant, out.info.last_seq, true});
+
+  out.members_complete =
+      out.info.member_count <= static_cast<std::int64_t>(limits::room_members_in_memory);
+  if (out.members_complete) {
+    auto members = members_of(out.no);
+    if (!members) return members.error();
+    out.members = std::move(*members);
+  }
+  auto keys = keys_of(out.no, keys_since);
+  if (!keys) return keys.error();
+  out.keys_complete = keys->size() <= limits::room_keys_in_memory;
+  if (out.keys_complete) out.keys = std::move(*keys);
+  return out;
+}
+
+write_result<std::vector<member_row>> room_writes::members_of(room_no no) {
+  std::vector<member_row> out;
+  auto q = select_members_.query(no);
+  while (q.next()) {
+    auto name = users_.name(q.number<user_no>(0));
+    if (!name) return write_failed(name.error(), item_step::first);
+    out.push_back({**name, static_cast<member_role>(q.integer(1)), q.number<room_seq>(2), q.time(3)});
+  }
+  if (q.failed()) return write_failed(db_.last_failure(), item_step::first);
+  return out;
+}
+
+write_result<std::vector<used_key>> room_writes::keys_of(room_no no, utc_time since) {
+  std::vector<used_key> out;
+  auto q = select_keys_.query(no, since, limits::room_keys_in_memory + 1);
+  while (q.next()) {
+    auto name = users_.name(q.number<user_no>(0));
+    if (!name) return write_failed(name.error(), item_step::first);
+    out.push_back({.key = {.sender = **name,
+                           .key = {q.bytes<16>(1)},
+                           .call = static_cast<keyed_call>(q.integer(2)),
+                           .body = {q.bytes<16>(3)}},
+                   .seq = q.number<room_seq>(4),
+                   .message = message_id{q.id(5)},
+                   .created_at = q.time(6)});
+  }
+  if (q.failed()) return write_failed(db_.last_failure(), item_step::first);
+  return out;
+}
+
+// ------------------------------------------------------------------------------------------------ tenants, cursors
+
+write_result<tenant_no> room_writes::create_tenant(const new_tenant& tenant) {
+  if (!insert_tenant_.run(tenant.id.view(), tenant.name, tenant.config, tenant.created_at)) {
+    const db_failure& f = db_.last_failure();
+    write_error e = write_failed(f, item_step::first);
+    if (e.scope == failure_scope::item) e.why = conflict("there is a tenant of this id", "tenant_id");
+    return e;
+  }
+  const tenant_no no{db_.last_insert_rowid()};
+  for (const new_credential& c : tenant.credentials) {
+    std::optional<blob_view> digest;
+    if (c.digest) digest = blob_of(*c.digest);
+    std::optional<blob_view> sealed;
+    if (!c.sealed.empty()) sealed = blob_view{c.sealed.data(), c.sealed.size()};
+    if (!insert_credential_.run(no, c.id.view(), c.kind, digest, sealed, tenant.created_at)) {
+      return write_failed(db_.last_failure(), item_step::later);
+    }
+  }
+  return no;
+}
+
+write_result<cursor_state> room_writes::move_cursor(const cursor_move& move) {
+  const auto gone = [] { return refused(not_found("room")); };  // foreign, unknown, not a member: alike (SPEC 2.7)
+  const auto room = rooms_.find(move.tenant, move.room);
+  if (!room) return write_failed(room.error(), item_step::first);
+  const auto user = users_.find(move.tenant, move.user.view());
+  if (!user) return write_failed(user.error(), item_step::first);
+  if (!*room || !*user) return gone();
+  const auto end = rooms_.find(move.tenant, **room);
+  if (!end) return write_failed(end.error(), item_step::first);
+  if (*end == nullptr) return gone();
+
+  cursor_state state;
+  state.room = **room;
+  {
+    auto q = select_cursor_.query(move.tenant, **user, **room);
+    if (!q.next()) {
+      if (q.failed()) return write_failed(db_.last_failure(), item_step::first);
+      return gone();
+    }
+    const auto joined = q.number<room_seq>(0);
+    state.last_ack = std::max(joined, q.number<room_seq>(1));
+    state.last_read = std::max(joined, q.number<room_seq>(2));
+  }
+  if (move.seq > (*end)->last_seq) return refused(invalid("seq", "seq is beyond the room's last"));
+  const cursor_state before = state;
+  state.last_ack = std::max(state.last_ack, move.seq);
+  if (move.read) state.last_read = std::max(state.last_read, move.seq);
+  state.moved = state.last_ack != before.last_ack || state.last_read != before.last_read;
+  if (state.moved && !upsert_cursor_.run(move.tenant, **user, **room, state.last_ack,
+                                         state.last_read, clock_.now())) {
+    return write_failed(db_.last_failure(), item_step::first);
+  }
+  return state;
+}
+
+}  // namespace parley::store

@@ -1,0 +1,71 @@
+#pragma once
+/// What the writer does besides appending: rooms, tenants, cursors.
+///
+/// Owner      the writer, inside its transaction (open_room: also outside).
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "store/room_ends.hpp"
+#include "store/room_rows.hpp"
+#include "store/sqlite_db.hpp"
+#include "store/store.hpp"
+#include "store/user_names.hpp"
+
+namespace parley::store {
+
+class room_writes {
+ public:
+  /// Throws db_exception.
+  room_writes(connection& db, user_names& users, room_ends& rooms, const clock& now,
+              std::chrono::milliseconds idempotency_ttl);
+
+  write_result<created_room> create_room(const new_room& room);
+  write_result<room_seq> delete_room(tenant_no tenant, room_no room, utc_time at);
+  write_result<std::optional<opened_room>> open_room(tenant_no tenant, room_id room,
+                                                     utc_time keys_since);
+  write_result<tenant_no> create_tenant(const new_tenant& tenant);
+  write_result<cursor_state> move_cursor(const cursor_move& move);
+
+ private:
+  using members_of_new_room = std::vector<std::pair<user_no, member_row>>;
+
+  /// The room that a used call key made, or nullopt; a key used for something else is refused.
+  write_result<std::optional<room_no>> find_call_key(const new_room& room, user_no scope);
+  write_result<std::optional<room_no>> find_dm(const new_room& room, const std::string& key);
+  write_result<void> store_call_key(const new_room& room, user_no scope, room_no made);
+  write_result<members_of_new_room> intern_members(const new_room& room);
+  write_result<void> check_room_limit(const new_room& room, const members_of_new_room& members);
+  write_result<created_room> insert_room(const new_room& room, const std::optional<std::string>& dm_key,
+                                         user_no scope);
+  write_result<created_room> existing(room_no no, bool replayed);
+  write_result<std::vector<member_row>> members_of(room_no no);
+  write_result<std::vector<used_key>> keys_of(room_no no, utc_time since);
+
+  connection& db_;
+  user_names& users_;
+  room_ends& rooms_;
+  const clock& clock_;
+  std::chrono::milliseconds idempotency_ttl_;
+
+  statement select_call_key_;
+  statement insert_call_key_;
+  statement select_dm_;
+  statement count_rooms_;
+  statement insert_room_;
+  statement insert_member_;
+  statement select_room_by_no_;
+  statement select_room_by_id_;
+  statement delete_room_;
+  statement select_members_;
+  statement select_keys_;
+  statement insert_tenant_;
+  statement insert_credential_;
+  statement select_cursor_;
+  statement upsert_cursor_;
+};
+
+}  // namespace parley::store

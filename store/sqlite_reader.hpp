@@ -1,0 +1,132 @@
+#pragma once
+/// The reader: one read-only connection, each call one short read transaction on one snapshot.
+///
+/// Owner      one thread at a time.
+/// Orders     positions, rooms_of: latest log entry first, then rooms without any, newest made first. rooms_of_tenant:
+///            newest made first. members: in the order in which the tenant's users were first named. tenants: oldest first.
+/// Bounds     a call that takes longer than `deadline` is given up; a closed reader gate is waited for, not for long.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/entry_rows.hpp"
+#include "store/reader_gate.hpp"
+#include "store/room_rows.hpp"
+#include "store/sqlite_db.hpp"
+#include "store/store.hpp"
+#include "store/user_names.hpp"
+
+namespace parley::store {
+
+class sqlite_reader final : public reader {
+ public:
+  /// Throws db_exception.
+  sqlite_reader(const connection_options& options, std::shared_ptr<reader_gate> gate,
+                const clock& now);
+
+  result<store::positions> positions(tenant_no tenant, const user_id& user) override;
+  result<checked_rooms> check(tenant_no tenant, const user_id& user,
+                              const std::vector<room_id>& rooms) override;
+  result<log_page> page(room_no room, room_seq after, room_seq to, std::size_t max_entries,
+                        std::size_t max_bytes) override;
+  result<std::optional<room_view>> room(tenant_no tenant, room_id room,
+                                        const std::optional<user_id>& self) override;
+  result<bool> room_exists(tenant_no tenant, room_id room) override;
+  result<room_list> rooms_of(tenant_no tenant, const user_id& user, std::size_t limit,
+                             std::string_view cursor, std::size_t offset) override;
+  result<room_list> rooms_of_tenant(tenant_no tenant, std::size_t limit, std::string_view cursor,
+                                    std::size_t offset) override;
+  result<member_list> members(room_no room, std::size_t limit, std::string_view cursor,
+                              std::size_t offset) override;
+  result<history_page> history(room_no room, page_position from, std::size_t limit,
+                               bool messages_only, std::size_t offset) override;
+  result<sender_lookup> look_up(room_no room, const user_id& user,
+                                const std::optional<hash128>& key, utc_time keys_since) override;
+  result<bool> is_message(room_no room, message_id message) override;
+  result<std::optional<entry>> message(room_no room, message_id message) override;
+  result<std::optional<tenant_row>> tenant_by_api_key(const sha256_digest& digest) override;
+  result<std::optional<tenant_row>> tenant(const tenant_id& id) override;
+  result<tenant_list> tenants(std::size_t limit, std::string_view cursor) override;
+
+ private:
+  /// Runs `query` in one read transaction, between the gate's enter() and leave().
+  template <class T, class Query>
+  result<T> in_snapshot(const Query& query);
+
+  /// Where a room's log starts and ends; nullopt: no such live room.
+  struct room_bounds {
+    tenant_no tenant;
+    room_seq first_seq;
+    room_seq last_seq;
+  };
+  db_result<std::optional<room_bounds>> bounds_of(room_no room);
+  db_result<commit_no> snapshot_no();
+
+  /// A user's rooms with the place of each one's newest entry in the node's log, in the order of the lists.
+  struct ranked_room {
+    room_position position;
+    log_id newest;                 ///< 0: none yet
+    room_seq joined_seq;
+    utc_time joined_at{};
+  };
+  db_result<std::vector<ranked_room>> ranked_rooms(tenant_no tenant, user_no user);
+  static ranked_room ranked_room_of(const statement::rows& row);
+
+  db_result<listed_room> list_room(room_no room);
+  db_result<std::int64_t> unread_count(room_no room, room_seq after, user_no self);
+  db_result<std::optional<entry>> last_message(room_no room);
+  db_result<std::optional<member_row>> membership(tenant_no tenant, room_no room, user_no user,
+                                                  const user_id& name);
+
+  /// Entries below or above a seq, nearest first.
+  enum class direction : std::uint8_t { up, down };
+  struct slice {
+    room_seq from;                 ///< exclusive
+    direction way = direction::up;
+    std::size_t limit = 0;
+    std::size_t offset = 0;
+    bool messages_only = false;
+  };
+  db_result<std::vector<entry>> entries(room_no room, const slice& s);
+  db_result<bool> exists_beyond(room_no room, room_seq from, direction way, bool messages_only);
+
+  db_result<std::optional<tenant_row>> tenant_of(statement::rows& row);
+  db_result<std::vector<credential_row>> credentials_of(tenant_no tenant);
+
+  std::unique_ptr<connection> db_;
+  std::shared_ptr<reader_gate> gate_;
+  const clock& clock_;
+  user_names users_;
+  entry_decoder decoder_;
+
+  statement begin_;
+  statement end_;
+  statement snapshot_no_;
+  statement bounds_;
+  statement positions_;
+  statement check_;
+  statement page_;
+  statement room_by_id_;
+  statement room_by_no_;
+  statement room_exists_;
+  statement rooms_of_tenant_;
+  statement member_;
+  statement members_;
+  statement key_;
+  statement unread_;
+  statement last_message_;
+  statement up_;
+  statement down_;
+  statement messages_up_;
+  statement messages_down_;
+  statement message_;
+  statement tenant_by_digest_;
+  statement tenant_by_id_;
+  statement tenants_;
+  statement credentials_;
+};
+
+}  // namespace parley::store

@@ -1,0 +1,271 @@
+#include "store/sqlite_writer.hpp"
+
+#include "protocol/assert.hpp"
+#include "protocol/planted.hpp"
+#include "store/write_failure.hpp"
+
+namespace parley::store {
+namespace {
+
+constexpr std::size_t users_in_memory = 65536;   // 100 bytes each: 13 MB at worst, both ways
+constexpr std::size_t rooms_in_memory = 65536;   // 150 bytes each: 10 MB at worst
+constexpr std::chrono::seconds mark_interval{1};
+/// So much must fit before we say that there is space again: more than one small batch.
+constexpr std::int64_t probe_bytes = 64 * 1024;
+
+write_error not_in_a_transaction() { return inconsistent("an item outside of a transaction"); }
+
+}  // namespace
+
+sqlite_writer::sqlite_writer(std::unique_ptr<connection> db, const sqlite_options& options,
+                             reader_gate& gate, high_water_mark& mark, const clock& now,
+                             const last_commit_record& last, const water_mark& marked,
+                             log_id next_id)
+    : db_(std::move(db)),
+      options_(options),
+      mark_(mark),
+      clock_(now),
+      users_(*db_, users_in_memory),
+      rooms_(*db_, rooms_in_memory),
+      log_(*db_, users_, rooms_, next_id, options.idempotency_ttl),
+      room_writes_(*db_, users_, rooms_, now, options.idempotency_ttl),
+      sweeper_(*db_, options.idempotency_ttl),
+      checkpointer_(*db_, gate, now, {options.checkpoint_pages, options.wal_limit_pages}),
+      last_(last),
+      marked_(marked),
+      first_id_(next_id),
+      begin_(*db_, "BEGIN IMMEDIATE"),
+      commit_(*db_, "COMMIT"),
+      rollback_(*db_, "ROLLBACK"),
+      insert_commit_(*db_,
+                     "INSERT INTO commits(no, first_id, last_id, hash, created_at) VALUES(?, ?, ?, ?, ?)"),
+      write_probe_(*db_, "INSERT OR REPLACE INTO meta(k, v) VALUES('probe', zeroblob(?))") {}
+
+// -------------------------------------------------------------------------------------------------------- the items
+
+std::optional<write_error> sqlite_writer::barred() const {
+  switch (state_) {
+    case state::open: return std::nullopt;
+    case state::doomed:
+    case state::dead: return spoiled_;
+    case state::idle:
+    case state::closed: break;
+  }
+  return not_in_a_transaction();
+}
+
+template <class T, class Item>
+write_result<T> sqlite_writer::item(const Item& run) {
+  if (auto why = barred()) return *why;
+  write_result<T> done = run();
+  if (!done && done.error().scope != failure_scope::item) return spoil(done.error());
+  return done;
+}
+
+write_result<void> sqlite_writer::begin() {
+  if (state_ == state::dead) return *spoiled_;
+  if (state_ == state::closed) return inconsistent("the database is closed");
+  PARLEY_ASSERT(state_ == state::idle);
+  if (!begin_.run()) {
+    write_error e = write_failed(db_->last_failure(), item_step::later);
+    if (e.scope == failure_scope::fatal) return die(std::move(e));
+    return e;
+  }
+  state_ = state::open;
+  first_id_ = log_.next_id();
+  chain_.start(last_.hash);
+  changes_at_begin_ = db_->total_changes();
+  return {};
+}
+
+write_result<log_id> sqlite_writer::append(const append_row& row) {
+  return item<log_id>([&] { return log_.append(row, chain_); });
+}
+write_result<created_room> sqlite_writer::create_room(const new_room& room) {
+  return item<created_room>([&] { return room_writes_.create_room(room); });
+}
+write_result<room_seq> sqlite_writer::delete_room(tenant_no tenant, room_no room, utc_time at) {
+  return item<room_seq>([&] { return room_writes_.delete_room(tenant, room, at); });
+}
+write_result<tenant_no> sqlite_writer::create_tenant(const new_tenant& tenant) {
+  return item<tenant_no>([&] { return room_writes_.create_tenant(tenant); });
+}
+write_result<cursor_state> sqlite_writer::move_cursor(const cursor_move& move) {
+  return item<cursor_state>([&] { return room_writes_.move_cursor(move); });
+}
+
+write_result<std::optional<opened_room>> sqlite_writer::open_room(tenant_no tenant, room_id room,
+                                                                  utc_time keys_since) {
+  if (state_ == state::open) {
+    return item<std::optional<opened_room>>(
+        [&] { return room_writes_.open_room(tenant, room, keys_since); });
+  }
+  if (state_ != state::idle) return barred().value_or(not_in_a_transaction());
+  auto opened = room_writes_.open_room(tenant, room, keys_since);
+  if (!opened && opened.error().scope == failure_scope::fatal) return die(opened.error());
+  return opened;
+}
+
+// ----------------------------------------------------------------------------------------------- the end of a batch
+
+write_result<commit_no> sqlite_writer::commit() {
+  if (state_ == state::doomed) {
+    state_ = state::idle;
+    return *spoiled_;
+  }
+  if (auto why = barred()) return *why;
+  if (db_->total_changes() == changes_at_begin_) {
+    rollback();  // nothing to make durable: repeats, refusals, cursors that stood there
+    return last_.no;
+  }
+  const last_commit_record next{
+      last_.no.next(), log_id{log_.next_id().value - 1}, chain_.hash()};
+  if (auto recorded = insert_commit_record(next); !recorded) {
+    write_error e = spoil(recorded.error());
+    if (state_ == state::doomed) state_ = state::idle;
+    return e;
+  }
+  if (!commit_.run()) return commit_failed(db_->last_failure());
+  state_ = state::idle;
+  last_ = next;
+  if (planted_defect("key_outside_transaction") && !log_.write_held_back_keys()) {
+    return die(outcome_unknown(db_->last_failure()));
+  }
+  return last_.no;
+}
+
+write_result<void> sqlite_writer::insert_commit_record(const last_commit_record& next) {
+  if (insert_commit_.run(next.no, first_id_, next.last_id, blob_of(next.hash), clock_.now())) {
+    return {};
+  }
+  return write_failed(db_->last_failure(), item_step::later);
+}
+
+write_error sqlite_writer::commit_failed(const db_failure& f) {
+  write_error e = write_failed(f, item_step::later);
+  if (e.scope == failure_scope::fatal) return die(std::move(e));
+  // SQLite rolls back by itself on most failures of COMMIT. An end of the transaction that we have no name for is an
+  // outcome that we don't know.
+  const bool undone_by_sqlite = !f.in_transaction;
+  const bool known = e.scope == failure_scope::full || may_survive_in_the_wal(f);
+  if (undone_by_sqlite && !known) return die(outcome_unknown(f));
+  undo();
+  if (state_ == state::dead) return *spoiled_;
+  if (may_survive_in_the_wal(f) && !overwrite_undone_frames()) return die(outcome_unknown(f));
+  state_ = state::idle;
+  return e;
+}
+
+bool sqlite_writer::overwrite_undone_frames() {
+  // The next frame goes where the first one of the undone transaction lies, and its checksum makes an end of those that
+  // follow. It must be on the disk before anybody is told «not stored».
+  const bool normal = options_.durability == durability::normal;
+  if (normal && !db_->execute("PRAGMA synchronous=FULL")) return false;
+  bool done = false;
+  {
+    transaction t{*db_};
+    done = t.begin() &&
+           db_->execute("INSERT INTO meta(k, v) VALUES('undone', 1) "
+                        "ON CONFLICT(k) DO UPDATE SET v = v + 1") &&
+           t.commit();
+  }
+  return done && (!normal || db_->execute("PRAGMA synchronous=NORMAL"));
+}
+
+void sqlite_writer::rollback() {
+  if (state_ == state::open) undo();
+  if (state_ == state::open || state_ == state::doomed) state_ = state::idle;
+}
+
+void sqlite_writer::undo() {
+  log_.drop_held_back_keys();
+  users_.forget_all();
+  rooms_.forget_all();
+  if (!db_->in_transaction()) return;
+  if (rollback_.run() || !db_->in_transaction()) return;
+  die(outcome_unknown(db_->last_failure()));  // neither committed nor undone: there is nothing left to try
+}
+
+write_error sqlite_writer::spoil(write_error e) {
+  if (e.scope == failure_scope::fatal) return die(std::move(e));
+  undo();
+  if (state_ == state::dead) return *spoiled_;
+  state_ = state::doomed;
+  spoiled_ = e;
+  return e;
+}
+
+write_error sqlite_writer::die(write_error e) {
+  e.scope = failure_scope::fatal;
+  state_ = state::dead;
+  spoiled_ = e;
+  return e;
+}
+
+// -------------------------------------------------------------------------------------------------- between commits
+
+write_result<void> sqlite_writer::maintain(mono_time now, utc_time utc) {
+  if (state_ == state::dead) return *spoiled_;
+  PARLEY_ASSERT(state_ == state::idle);
+  if (auto done = between_commits(checkpointer_.run_due(now)); !done) return done;
+  if (auto done = between_commits(mark_if_due(now)); !done) return done;
+  return between_commits(sweeper_.run_due(now, utc, log_.take_keys_count()));
+}
+
+write_result<void> sqlite_writer::between_commits(const db_result<void>& done) {
+  if (done) return {};
+  write_error e = write_failed(done.error(), item_step::later);
+  if (e.scope == failure_scope::fatal) return die(std::move(e));
+  if (e.scope == failure_scope::full) return e;
+  return {};  // no memory, busy: it is due again the next time
+}
+
+db_result<void> sqlite_writer::mark_if_due(mono_time now) {
+  if (now < next_mark_ || marked_.commit == last_.no) return {};
+  next_mark_ = now + mark_interval;
+  return write_mark(false);
+}
+
+db_result<void> sqlite_writer::write_mark(bool clean) {
+  water_mark m = marked_;
+  m.commit = last_.no;
+  m.hash = last_.hash;
+  m.last_id = last_.last_id;
+  m.clean = clean;
+  m.written_at = clock_.now();
+  auto written = mark_.write(m);
+  if (written) marked_ = m;
+  return written;
+}
+
+write_result<void> sqlite_writer::probe() {
+  if (state_ == state::dead) return *spoiled_;
+  PARLEY_ASSERT(state_ == state::idle);
+  // Without space for the WAL to grow, it may still start over.
+  if (auto done = between_commits(checkpointer_.run_now()); !done) return done;
+  if (write_probe_.run(probe_bytes)) return {};
+  const db_failure f = db_->last_failure();
+  write_error e = write_failed(f, item_step::later);
+  if (e.scope == failure_scope::fatal) return die(std::move(e));
+  return e;
+}
+
+write_result<void> sqlite_writer::close_clean() {
+  if (state_ == state::dead) return *spoiled_;
+  rollback();
+  if (state_ == state::dead) return *spoiled_;
+  if (state_ == state::closed) return {};
+  if (auto done = between_commits(checkpointer_.finish()); !done) return done;
+  if (auto done = between_commits(write_mark(true)); !done) return done;
+  state_ = state::closed;
+  return {};
+}
+
+writer_status sqlite_writer::status() const {
+  return {.wal_pages = checkpointer_.wal_pages(),
+          .database_pages = db_->database_pages(),
+          .last_commit = last_.no,
+          .corrupt = db_->saw_corruption()};
+}
+
+}  // namespace parley::store
