@@ -1,0 +1,67 @@
+#include "actors/actor_system.hpp"
+
+#include <stdexcept>
+#include <utility>
+
+#include "protocol/assert.hpp"
+
+namespace parley::actors {
+
+bool actor_context::read(const caf::actor_addr& asker, call_no call, tenant_no tenant, read_query query) {
+  return readers->submit(tenant, std::move(query), [asker, call](read_result result) {
+    // A weak address: an asker that ended meanwhile needs no answer.
+    if (auto alive = caf::actor_cast<caf::actor>(asker)) {
+      caf::anon_send(alive, read_answer_message{call, std::make_shared<const read_result>(std::move(result))});
+    }
+  });
+}
+
+node_actors::node_actors(store::database& database, const node_actors_options& options, const clock& now,
+                         random_source& random)
+    : context_(std::make_unique<actor_context>(database, options, now, random)) {
+  PARLEY_ASSERT(options.fatal != nullptr);
+  auto& c = *context_;
+  c.budget = std::make_shared<admission>(options.admission_rows, options.admission_bytes);
+  std::vector<std::unique_ptr<store::reader>> readers;
+  for (std::size_t at = 0; at < options.readers.threads; ++at) {
+    auto reader = database.new_reader();
+    if (!reader) throw std::runtime_error("a reader could not be opened: " + reader.error().message);
+    readers.push_back(std::move(*reader));
+  }
+  c.readers = std::make_unique<read_pool>(std::move(readers), options.readers);
+  // Never CAF's own settings: stealing polls, and an unlimited throughput lets a hot actor starve the others.
+  c.config.set("scheduler.policy", caf::atom("sharing"));
+  c.config.set("scheduler.max-threads", options.scheduler_threads);
+  c.config.set("scheduler.max-throughput", std::size_t{100});
+  c.system = std::make_unique<caf::actor_system>(c.config);
+  c.storage = spawn_storage(c);
+  c.directory = spawn_directory(c);
+}
+
+node_actors::~node_actors() { stop(std::chrono::seconds{5}); }
+
+const node_gauges& node_actors::gauges() const { return context_->gauges; }
+std::shared_ptr<admission> node_actors::budget() const { return context_->budget; }
+
+bool node_actors::stop(std::chrono::milliseconds deadline) {
+  auto& c = *context_;
+  if (!c.system) return true;
+  const auto until = std::chrono::steady_clock::now() + deadline;
+  const auto wait_for = [&](const bool& flag) {
+    std::unique_lock lock(c.stop_mutex);
+    return c.stop_changed.wait_until(lock, until, [&] { return flag; });
+  };
+  // The directory first: with it no room and no session acts any more; then storage, behind all they have sent.
+  caf::anon_send(c.directory, stop_signal{});
+  if (!wait_for(c.directory_stopped)) return false;
+  c.readers.reset();
+  caf::anon_send(c.storage, stop_signal{});
+  if (!wait_for(c.storage_stopped)) return false;
+  c.storage = nullptr;
+  c.directory = nullptr;
+  c.gateways.clear();
+  c.system.reset();
+  return true;
+}
+
+}  // namespace parley::actors

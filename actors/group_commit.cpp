@@ -1,0 +1,320 @@
+#include "actors/group_commit.hpp"
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "protocol/planted.hpp"
+#include "protocol/server_frame.hpp"
+
+namespace parley::actors {
+
+namespace {
+constexpr auto retry_when_full = std::chrono::milliseconds{1000};
+constexpr auto retry_soon = std::chrono::milliseconds{100};
+
+error no_space() { return unavailable("the disk is full", retry_when_full); }
+}  // namespace
+
+group_commit::group_commit(store::writer& writer, storage_ports& ports) : writer_(writer), ports_(ports) {}
+
+void group_commit::on(const close_room& m) {
+  if (auto it = open_.find(m.room); it != open_.end() && it->second.gen == m.gen) open_.erase(it);
+}
+
+bool group_commit::is_open(room_no room, generation gen) const {
+  static const bool no_generation = planted_defect("no_generation");
+  if (no_generation) return true;
+  const auto it = open_.find(room);
+  return it != open_.end() && it->second.gen == gen;
+}
+
+void group_commit::run() {
+  if (ended_) return;
+  run_opens();
+  if (ended_ || (queue_.empty() && cursors_.empty())) return;
+  if (full_) {
+    fail_all(no_space());
+    return;
+  }
+  failure_.reset();
+  if (auto begun = writer_.begin(); !begun) {
+    failure_ = begun.error();
+  } else {
+    std::size_t rows = 0;
+    while (!failure_ && !queue_.empty() && rows < limits::commit_max_rows) {
+      executed_.push_back(std::move(queue_.front()));
+      queue_.pop_front();
+      ++rows;
+      if (!execute(executed_.back())) break;
+    }
+    while (!failure_ && !cursors_.empty() && rows < limits::commit_max_rows) {
+      const auto moves = std::move(cursors_.front());
+      cursors_.pop_front();
+      rows += moves->moves->rooms.size();
+      if (!execute_cursors(moves)) break;
+    }
+    if (!failure_) {
+      if (auto done = writer_.commit(); done) {
+        ++counters_.commits;
+        counters_.rows += rows;
+        succeed(*done);
+        return;
+      } else {
+        failure_ = done.error();
+      }
+    } else if (failure_->scope != store::failure_scope::fatal) {
+      writer_.rollback();
+    }
+  }
+  ++counters_.failed_commits;
+  if (failure_->scope == store::failure_scope::fatal) {
+    ended_ = true;
+    ports_.fatal(failure_->why);
+    return;
+  }
+  if (failure_->scope == store::failure_scope::full) {
+    full_ = true;
+    ports_.writable(false);
+    fail_all(no_space());
+    return;
+  }
+  fail_all(unavailable("the write failed", retry_soon));
+}
+
+void group_commit::run_opens() {
+  // Between transactions, so that an answer never rests on what may be rolled back. Appends of an older generation
+  // that still wait behind this are refused by it (I13).
+  while (!opens_.empty()) {
+    const auto m = std::move(opens_.front());
+    opens_.pop_front();
+    auto answer = std::make_shared<opened>();
+    answer->instance = m->instance;
+    auto found = writer_.open_room(m->room.tenant, m->room.room, utc_time{});
+    if (!found) {
+      if (found.error().scope == store::failure_scope::fatal) {
+        ended_ = true;
+        ports_.fatal(found.error().why);
+        return;
+      }
+      answer->failure = unavailable("the room could not be read", retry_soon);
+    } else if (*found) {
+      answer->gen = ++last_generation_;
+      open_.insert_or_assign((*found)->no, open_log{answer->gen, m->instance});
+      answer->room = std::move(**found);
+    }
+    ports_.to_room(m->instance, std::move(answer));
+  }
+}
+
+/// Sorts a failed write: true when only this item failed.
+bool group_commit::note(const store::write_error& e, const std::function<void(const error&)>& fail_item) {
+  if (e.scope == store::failure_scope::item) {
+    fail_item(e.why);
+    return true;
+  }
+  failure_ = e;
+  return false;
+}
+
+bool group_commit::execute(const item& m) {
+  if (const auto* a = std::get_if<append_ptr>(&m)) {
+    const auto& p = **a;
+    if (!is_open(p.row.room, p.gen)) {
+      ++counters_.stale_appends;
+      executed_.pop_back();
+      return true;
+    }
+    if (auto done = writer_.append(p.row); !done) {
+      const bool go_on = note(done.error(), [&](const error& why) {
+        close_generation(p.row.room, p.instance, p.gen, why);
+      });
+      if (go_on) executed_.pop_back();
+      return go_on;
+    }
+    auto [it, fresh] = touched_.try_emplace(p.row.room, touched_room{p.instance, p.gen, p.no});
+    if (fresh) touched_order_.push_back(p.row.room);
+    it->second.up_to = p.no;
+    return true;
+  }
+  if (const auto* d = std::get_if<delete_room_ptr>(&m)) {
+    const auto& p = **d;
+    if (!is_open(p.room, p.gen)) {
+      ++counters_.stale_appends;
+      executed_.pop_back();
+      return true;
+    }
+    auto done = writer_.delete_room(p.tenant, p.room, p.at);
+    if (!done) {
+      const bool go_on = note(done.error(), [&](const error& why) { close_generation(p.room, p.instance, p.gen, why); });
+      if (go_on) executed_.pop_back();
+      return go_on;
+    }
+    deleted_.push_back({*d, *done});
+    return true;
+  }
+  if (const auto* c = std::get_if<create_room_ptr>(&m)) {
+    auto done = writer_.create_room((*c)->room);
+    if (!done) {
+      const bool go_on = note(done.error(), [&](const error& why) {
+        ports_.to_gateway((*c)->to.gateway, std::make_shared<const created>(created{(*c)->to.call, why}));
+      });
+      if (go_on) executed_.pop_back();
+      return go_on;
+    }
+    created_.push_back({*c, std::move(*done)});
+    return true;
+  }
+  const auto& t = std::get<create_tenant_ptr>(m);
+  auto done = writer_.create_tenant(t->tenant);
+  if (!done) {
+    const bool go_on = note(done.error(), [&](const error& why) {
+      ports_.to_gateway(t->to.gateway, std::make_shared<const tenant_created>(tenant_created{t->to.call, why}));
+    });
+    if (go_on) executed_.pop_back();
+    return go_on;
+  }
+  tenants_.push_back({t, *done});
+  return true;
+}
+
+bool group_commit::execute_cursors(const store_cursors_ptr& m) {
+  std::vector<cursor_outcome> outcomes;
+  outcomes.reserve(m->moves->rooms.size());
+  for (const auto& [room, seq] : m->moves->rooms) {
+    const auto& user = m->moves->user;
+    auto done = writer_.move_cursor({user.tenant, user.user, room, seq, m->moves->read});
+    if (done) {
+      outcomes.push_back({room, *done});
+    } else if (!note(done.error(), [&](const error& why) { outcomes.push_back({room, why}); })) {
+      cursor_results_.emplace_back(m, std::vector<cursor_outcome>{});
+      return false;
+    }
+  }
+  cursor_results_.emplace_back(m, std::move(outcomes));
+  return true;
+}
+
+void group_commit::succeed(commit_no no) {
+  for (const auto& room : touched_order_) {
+    const auto& t = touched_.at(room);
+    ports_.to_room(t.instance, committed{t.instance, t.gen, t.up_to, no});
+  }
+  for (auto& [instance, m] : lost_) ports_.to_room(instance, std::move(m));
+  for (const auto& d : deleted_) {
+    open_.erase(d.asked->room);
+    ports_.to_room(d.asked->instance, deleted{d.asked->instance, d.asked->gen, d.last_seq, no});
+  }
+  for (auto& c : created_) {
+    if (c.room.created && !c.room.replayed) {
+      auto out = std::make_shared<publish>();
+      out->room = {c.asked->room.tenant, c.room.info.id};
+      out->no = c.room.no;
+      out->first_seq = room_seq{1};
+      out->commit = no;
+      for (const auto& member : c.room.members) {
+        auto shown = std::make_shared<std::string>();
+        append_room(*shown, c.room.info, member.role);
+        out->members.push_back({member.user, room_seq{0}, true, std::move(shown)});
+      }
+      ports_.publish(std::move(out));
+    }
+    ports_.to_gateway(c.asked->to.gateway, std::make_shared<const created>(created{c.asked->to.call, std::move(c.room)}));
+  }
+  for (const auto& t : tenants_) {
+    ports_.to_gateway(t.asked->to.gateway,
+                      std::make_shared<const tenant_created>(tenant_created{t.asked->to.call, t.no}));
+  }
+  for (auto& [asked, outcomes] : cursor_results_) answer_cursors(asked, std::move(outcomes));
+  executed_.clear();
+  touched_.clear();
+  touched_order_.clear();
+  lost_.clear();
+  deleted_.clear();
+  created_.clear();
+  tenants_.clear();
+  cursor_results_.clear();
+}
+
+/// The transaction is certainly not stored: everyone in it hears so, and, when there is no space, all who wait.
+void group_commit::fail_all(const error& why) {
+  touched_.clear();
+  touched_order_.clear();
+  deleted_.clear();
+  created_.clear();
+  tenants_.clear();
+  for (const auto& m : executed_) refuse(m, why);
+  executed_.clear();
+  for (const auto& [m, outcomes] : cursor_results_) refuse(m, why);
+  cursor_results_.clear();
+  if (full_) {
+    for (const auto& m : queue_) refuse(m, why);
+    queue_.clear();
+    for (const auto& m : cursors_) refuse(m, why);
+    cursors_.clear();
+  }
+  for (auto& [instance, m] : lost_) ports_.to_room(instance, std::move(m));
+  lost_.clear();
+}
+
+void group_commit::refuse(const item& m, const error& why) {
+  if (const auto* a = std::get_if<append_ptr>(&m)) {
+    close_generation((*a)->row.room, (*a)->instance, (*a)->gen, why);
+  } else if (const auto* d = std::get_if<delete_room_ptr>(&m)) {
+    close_generation((*d)->room, (*d)->instance, (*d)->gen, why);
+  } else if (const auto* c = std::get_if<create_room_ptr>(&m)) {
+    ports_.to_gateway((*c)->to.gateway, std::make_shared<const created>(created{(*c)->to.call, why}));
+  } else {
+    const auto& t = std::get<create_tenant_ptr>(m);
+    ports_.to_gateway(t->to.gateway, std::make_shared<const tenant_created>(tenant_created{t->to.call, why}));
+  }
+}
+
+void group_commit::refuse(const store_cursors_ptr& m, const error& why) {
+  std::vector<cursor_outcome> outcomes;
+  for (const auto& [room, seq] : m->moves->rooms) outcomes.push_back({room, why});
+  answer_cursors(m, std::move(outcomes));
+}
+
+void group_commit::answer_cursors(const store_cursors_ptr& m, std::vector<cursor_outcome> outcomes) {
+  auto answer = std::make_shared<const cursors_stored>(cursors_stored{m->moves, std::move(outcomes)});
+  if (m->session) {
+    ports_.to_session(*m->session, std::move(answer));
+  } else {
+    ports_.to_gateway(m->moves->to.gateway, std::move(answer));
+  }
+}
+
+void group_commit::close_generation(room_no room, instance_no instance, generation gen, const error& why) {
+  const auto it = open_.find(room);
+  static const bool no_generation = planted_defect("no_generation");
+  if (!no_generation && (it == open_.end() || it->second.gen != gen)) return;  // its loss is known already
+  if (it != open_.end()) open_.erase(it);
+  ++counters_.lost_generations;
+  lost_.emplace_back(instance, std::make_shared<const lost>(lost{instance, gen, why}));
+}
+
+void group_commit::maintain(mono_time now, utc_time utc) {
+  if (ended_) return;
+  if (full_) {
+    if (auto tried = writer_.probe(); tried) {
+      full_ = false;
+      ports_.writable(true);
+    } else if (tried.error().scope == store::failure_scope::fatal) {
+      ended_ = true;
+      ports_.fatal(tried.error().why);
+    }
+    return;
+  }
+  if (auto done = writer_.maintain(now, utc); !done) {
+    if (done.error().scope == store::failure_scope::fatal) {
+      ended_ = true;
+      ports_.fatal(done.error().why);
+    } else if (done.error().scope == store::failure_scope::full) {
+      full_ = true;
+      ports_.writable(false);
+    }
+  }
+}
+
+}  // namespace parley::actors

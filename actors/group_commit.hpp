@@ -1,0 +1,134 @@
+#pragma once
+/// What becomes durable together, and who hears of it (DESIGN 3.3, I1, I2, I13). Natural group commit: what queued up
+/// while the last commit ran is the next one; no timer. No CAF, no clock, no SQL.
+/// Owner      the storage actor, on its own thread; not thread-safe.
+/// Invariants an append is executed only in the room's open generation; a generation that lost one entry is closed at
+///            once, so nothing behind the lost one is ever stored. Answers leave after the commit they report.
+/// Bound      a commit takes ≤ limits::commit_max_rows items; the queue is bounded by the admission credit of what is in
+///            it (gateways) and by each room's pending bound.
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "actors/messages.hpp"
+#include "protocol/seams.hpp"
+#include "store/store.hpp"
+
+namespace parley::actors {
+
+class storage_ports {
+ public:
+  storage_ports() = default;
+  storage_ports(const storage_ports&) = delete;
+  storage_ports& operator=(const storage_ports&) = delete;
+  virtual ~storage_ports() = default;
+  virtual void to_room(instance_no room, opened_ptr m) = 0;
+  virtual void to_room(instance_no room, const committed& m) = 0;
+  virtual void to_room(instance_no room, lost_ptr m) = 0;
+  virtual void to_room(instance_no room, const deleted& m) = 0;
+  virtual void to_session(instance_no session, cursors_stored_ptr m) = 0;
+  virtual void to_gateway(gateway_no gateway, cursors_stored_ptr m) = 0;
+  virtual void to_gateway(gateway_no gateway, created_ptr m) = 0;
+  virtual void to_gateway(gateway_no gateway, tenant_created_ptr m) = 0;
+  virtual void publish(publish_ptr m) = 0;  ///< to each gateway
+  /// There is space again, or no more (I10).
+  virtual void writable(bool yes) = 0;
+  /// I10: outcome unknown. The process ends at once; if this returns (the simulation), group_commit does nothing more.
+  virtual void fatal(const error& why) = 0;
+};
+
+struct commit_counters {
+  std::uint64_t commits = 0;
+  std::uint64_t rows = 0;
+  std::uint64_t failed_commits = 0;
+  std::uint64_t stale_appends = 0;  ///< of a generation that is not open
+  std::uint64_t lost_generations = 0;
+};
+
+class group_commit {
+ public:
+  group_commit(store::writer& writer, storage_ports& ports);
+
+  void on(const open_room_ptr& m) { opens_.push_back(m); }
+  void on(const append_ptr& m) { queue_.emplace_back(m); }
+  void on(const delete_room_ptr& m) { queue_.emplace_back(m); }
+  void on(const create_room_ptr& m) { queue_.emplace_back(m); }
+  void on(const create_tenant_ptr& m) { queue_.emplace_back(m); }
+  void on(const store_cursors_ptr& m) { cursors_.push_back(m); }
+  void on(const close_room& m);
+
+  [[nodiscard]] bool has_work() const { return !opens_.empty() || !queue_.empty() || !cursors_.empty(); }
+  /// Answers the openings, then commits once what is queued, sends before cursors.
+  void run();
+  /// Between commits, at least once a second: checkpoint, mark, clean-up; a probe while there is no space.
+  void maintain(mono_time now, utc_time utc);
+
+  [[nodiscard]] const commit_counters& counters() const { return counters_; }
+  [[nodiscard]] bool ended() const { return ended_; }
+
+ private:
+  using item = std::variant<append_ptr, delete_room_ptr, create_room_ptr, create_tenant_ptr>;
+  struct open_log {
+    generation gen;
+    instance_no instance;
+  };
+  struct touched_room {
+    instance_no instance;
+    generation gen;
+    entry_no up_to;
+  };
+  struct created_item {
+    create_room_ptr asked;
+    store::created_room room;
+  };
+  struct deleted_item {
+    delete_room_ptr asked;
+    room_seq last_seq;
+  };
+  struct tenant_item {
+    create_tenant_ptr asked;
+    tenant_no no;
+  };
+
+  void run_opens();
+  /// False: the whole transaction failed with `failure_`.
+  bool execute(const item& m);
+  bool execute_cursors(const store_cursors_ptr& m);
+  bool note(const store::write_error& e, const std::function<void(const error&)>& fail_item);
+  void refuse(const item& m, const error& why);
+  void refuse(const store_cursors_ptr& m, const error& why);
+  void close_generation(room_no room, instance_no instance, generation gen, const error& why);
+  [[nodiscard]] bool is_open(room_no room, generation gen) const;
+  void answer_cursors(const store_cursors_ptr& m, std::vector<cursor_outcome> outcomes);
+  void succeed(commit_no no);
+  void fail_all(const error& why);
+
+  store::writer& writer_;
+  storage_ports& ports_;
+  std::deque<open_room_ptr> opens_;
+  std::deque<item> queue_;
+  std::deque<store_cursors_ptr> cursors_;
+  std::unordered_map<room_no, open_log> open_;
+  generation last_generation_{};
+  bool full_ = false;
+  bool ended_ = false;
+  commit_counters counters_;
+
+  // of the transaction under way
+  std::vector<item> executed_;
+  std::unordered_map<room_no, touched_room> touched_;
+  std::vector<room_no> touched_order_;
+  std::vector<created_item> created_;
+  std::vector<tenant_item> tenants_;
+  std::vector<deleted_item> deleted_;
+  std::vector<std::pair<store_cursors_ptr, std::vector<cursor_outcome>>> cursor_results_;
+  std::vector<std::pair<instance_no, lost_ptr>> lost_;  // told after the commit, so after `committed`
+  std::optional<store::write_error> failure_;
+};
+
+}  // namespace parley::actors

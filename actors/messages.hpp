@@ -1,0 +1,449 @@
+#pragma once
+/// Who sends what to whom. Plain values, immutable once sent, shared by pointer: the shells hand them to CAF, the
+/// simulation to its own bus. Nothing here knows CAF.
+///
+///   gateway   → directory   room_command, attach, detach, move_cursors       (forwarded to the one owner, in order)
+///   directory → room        room_command, retire            room    → directory  room_retired, room_absent
+///   directory → session     attach, detach, move_cursors    session → directory  session_idle
+///   room      → storage     open_room, append, delete_room, close_room
+///   storage   → room        opened, committed, lost, deleted
+///   gateway   → storage     create_room, create_tenant      storage → gateway    created, tenant_created
+///   session   → storage     store_cursors                   storage → session    cursors_stored
+///   room      → gateways    replies (one), publish (each)   storage → gateways   publish (a room's creation)
+///   session   → gateways    attached, refused, receipts
+///   any       → readers     read_request                    readers → asker      read_answer
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "actors/admission.hpp"
+#include "protocol/entry.hpp"
+#include "protocol/errors.hpp"
+#include "protocol/hash.hpp"
+#include "protocol/ids.hpp"
+#include "protocol/limits.hpp"
+#include "protocol/server_frame.hpp"
+#include "protocol/strong.hpp"
+#include "protocol/wire_frame.hpp"
+#include "store/store.hpp"
+
+namespace parley::actors {
+
+using gateway_no = strong_int<struct gateway_no_tag, std::uint32_t>;     ///< 0, 1, … one per I/O thread
+using call_no = strong_int<struct call_no_tag, std::uint64_t>;           ///< correlation id, unique per asker
+using connection_ref = strong_int<struct connection_ref_tag, std::uint64_t>;  ///< a connection of one gateway
+using instance_no = strong_int<struct instance_no_tag, std::uint64_t>;   ///< one life of a room or session actor
+using generation = strong_int<struct generation_tag, std::uint64_t>;     ///< one opening of a room's log for appending (I13)
+using entry_no = strong_int<struct entry_no_tag, std::uint64_t>;         ///< an append of one generation: 1, 2, 3, …
+
+/// Where an answer goes.
+struct reply_to {
+  gateway_no gateway;
+  call_no call;
+};
+
+// ---- commands for a room ---------------------------------------------------------------------------------------
+
+/// Who acts: a user, or the tenant's backend (no user).
+struct caller {
+  std::optional<user_id> user;
+  [[nodiscard]] bool is_backend() const { return !user.has_value(); }
+};
+
+struct send_command {
+  user_id sender;                          ///< the caller, or whom the backend names
+  std::string content;
+  json_text meta;
+  std::string client_msg_id;               ///< empty: none
+  std::optional<hash128> key;              ///< of client_msg_id or Idempotency-Key
+  hash128 body;                            ///< of content, canonical meta and reply_to (SPEC 2.4)
+  std::optional<message_id> reply_to;
+};
+struct add_members_command {
+  std::vector<user_id> users;
+  member_role role = member_role::member;
+};
+struct remove_member_command {
+  user_id user;
+};
+struct join_command {};
+struct leave_command {};
+struct delete_room_command {};
+
+struct room_command {
+  room_key room;
+  reply_to to;
+  caller who;
+  std::variant<send_command, add_members_command, remove_member_command, join_command, leave_command,
+               delete_room_command>
+      what;
+  credit_ptr credit{};                     ///< given back when the last who holds it lets go (DESIGN 3.1)
+
+  [[nodiscard]] bool is_send() const { return std::holds_alternative<send_command>(what); }
+};
+using room_command_ptr = std::shared_ptr<const room_command>;
+
+// ---- what became of a command -----------------------------------------------------------------------------------
+
+struct send_result {
+  room_no no;
+  accepted_info accepted;
+  std::optional<user_id> actor{};
+};
+struct members_result {
+  std::vector<store::member_row> added;
+};
+struct room_result {                       ///< join: the room as the caller sees it now
+  room_info info;
+  std::optional<member_role> role;
+};
+struct done_result {};
+
+using room_outcome = std::variant<error, send_result, members_result, room_result, done_result>;
+struct reply {
+  call_no call;
+  room_outcome outcome;
+};
+/// One gateway's answers of one step, in order.
+struct replies {
+  std::vector<reply> items;
+};
+using replies_ptr = std::shared_ptr<const replies>;
+
+// ---- delivery ---------------------------------------------------------------------------------------------------
+
+/// A membership entry's meaning for one user, applied by each gateway in stream order (DESIGN 3.5).
+struct member_change {
+  user_id user;
+  room_seq seq;                            ///< of the entry; 0: the room's creation
+  bool joined = true;
+  std::shared_ptr<const std::string> room_json{};  ///< joined: the room as this user sees it
+};
+/// Committed entries of a room, dense from first_seq; or its creation (no frames, seq 0); or its end.
+struct publish {
+  room_key room;
+  room_no no;
+  instance_no instance;                    ///< whose publishes continue each other
+  room_seq first_seq;
+  std::vector<frame_ptr> frames;
+  std::vector<member_change> members;      ///< ascending seq
+  commit_no commit;
+  bool gone = false;                       ///< the room was deleted; its log ends at first_seq − 1
+  std::vector<credit_ptr> credits;         ///< of the sends in it; released when the last gateway is done
+
+  [[nodiscard]] room_seq last_seq() const {
+    return room_seq{first_seq.value + static_cast<std::int64_t>(frames.size()) - 1};
+  }
+};
+using publish_ptr = std::shared_ptr<const publish>;
+
+// ---- room ↔ storage -----------------------------------------------------------------------------------------------
+
+struct open_room {
+  room_key room;
+  instance_no instance;
+};
+using open_room_ptr = std::shared_ptr<const open_room>;
+struct opened {
+  instance_no instance;
+  generation gen;
+  std::optional<store::opened_room> room;  ///< nullopt: absent
+  std::optional<error> failure{};          ///< could not be read
+};
+using opened_ptr = std::shared_ptr<const opened>;
+struct append {
+  instance_no instance;
+  generation gen;
+  entry_no no;
+  store::append_row row;
+};
+using append_ptr = std::shared_ptr<const append>;
+struct delete_room {
+  instance_no instance;
+  generation gen;
+  tenant_no tenant;
+  room_no room;
+  utc_time at;
+};
+using delete_room_ptr = std::shared_ptr<const delete_room>;
+/// The room retired; its generation appends no more.
+struct close_room {
+  instance_no instance;
+  generation gen;
+  room_no room;
+};
+/// All appends of this generation up to `up_to` are durable.
+struct committed {
+  instance_no instance;
+  generation gen;
+  entry_no up_to;
+  commit_no commit;
+};
+/// Everything of this generation that was not reported committed is certainly not in the log, and never will be.
+struct lost {
+  instance_no instance;
+  generation gen;
+  error why;
+};
+using lost_ptr = std::shared_ptr<const lost>;
+struct deleted {
+  instance_no instance;
+  generation gen;
+  room_seq last_seq;
+  commit_no commit;
+};
+
+// ---- gateway ↔ storage --------------------------------------------------------------------------------------------
+
+struct create_room {
+  reply_to to;
+  store::new_room room;
+};
+using create_room_ptr = std::shared_ptr<const create_room>;
+struct created {
+  call_no call;
+  std::variant<error, store::created_room> outcome;
+};
+using created_ptr = std::shared_ptr<const created>;
+struct create_tenant {
+  reply_to to;
+  store::new_tenant tenant;
+};
+using create_tenant_ptr = std::shared_ptr<const create_tenant>;
+struct tenant_created {
+  call_no call;
+  std::variant<error, tenant_no> outcome;
+};
+using tenant_created_ptr = std::shared_ptr<const tenant_created>;
+
+// ---- tenants ------------------------------------------------------------------------------------------------------
+
+/// What a gateway must know of a tenant to judge a request without asking; immutable, replaced as a whole.
+struct tenant_snapshot {
+  tenant_no no;
+  tenant_id id;
+  std::string name;
+  bool disabled = false;
+  std::optional<std::uint32_t> max_connections_per_user{};
+  std::shared_ptr<admission> budget;       ///< this tenant's share of the node's admission credit
+};
+using tenant_snapshot_ptr = std::shared_ptr<const tenant_snapshot>;
+struct authenticate {
+  reply_to to;
+  sha256_digest digest{};                  ///< of the API key as sent
+};
+using authenticate_ptr = std::shared_ptr<const authenticate>;
+struct tenant_loaded {
+  authenticate_ptr request;
+  store::tenant_row row;
+};
+using tenant_loaded_ptr = std::shared_ptr<const tenant_loaded>;
+/// nullptr: no such key (or a tenant that is disabled: the same answer).
+struct authenticated {
+  call_no call;
+  sha256_digest digest{};
+  tenant_snapshot_ptr tenant;
+  std::optional<error> failure{};          ///< could not be read
+};
+using authenticated_ptr = std::shared_ptr<const authenticated>;
+
+// ---- sessions -----------------------------------------------------------------------------------------------------
+
+struct attach {
+  user_key user;
+  gateway_no gateway;
+  connection_ref connection;
+  std::uint32_t max_connections = 0;       ///< of this user; 0: none
+};
+using attach_ptr = std::shared_ptr<const attach>;
+struct detach {
+  user_key user;
+  gateway_no gateway;
+  connection_ref connection;
+};
+using detach_ptr = std::shared_ptr<const detach>;
+/// The session has (or refuses) the connection: only then it gets `hello`.
+struct attached {
+  connection_ref connection;
+  close_code refused = close_code::none;
+};
+/// `ack` and `read`, WebSocket or REST. An offline user's go straight to storage: `max` commutes (DESIGN 11).
+struct move_cursors {
+  user_key user;
+  reply_to to;
+  std::optional<connection_ref> connection;  ///< whose own receipt is its reply; others of the user get one too
+  bool read = false;
+  std::vector<std::pair<room_id, room_seq>> rooms;
+};
+using move_cursors_ptr = std::shared_ptr<const move_cursors>;
+struct store_cursors {
+  std::optional<instance_no> session;      ///< nullopt: the answer goes to the gateway of `moves`
+  move_cursors_ptr moves;
+};
+using store_cursors_ptr = std::shared_ptr<const store_cursors>;
+struct cursor_outcome {
+  room_id room;
+  std::variant<error, store::cursor_state> outcome;
+};
+/// Committed (I14); one outcome a room, as asked.
+struct cursors_stored {
+  move_cursors_ptr moves;
+  std::vector<cursor_outcome> rooms;
+};
+using cursors_stored_ptr = std::shared_ptr<const cursors_stored>;
+/// A receipt for one connection of the user.
+struct receipt {
+  connection_ref connection;
+  user_id user;
+  bool read = false;
+  std::vector<std::pair<room_id, room_seq>> rooms;
+};
+using receipt_ptr = std::shared_ptr<const receipt>;
+
+// ---- directory ↔ owners ---------------------------------------------------------------------------------------------
+
+/// Stop if nothing is in work; the answer is room_retired or room_busy.
+struct retire {};
+struct room_retired {
+  room_key room;
+  instance_no instance;
+  bool retired = true;                     ///< false: busy, it goes on
+};
+/// The room does not exist (any more): all its commands were answered, it stops.
+struct room_absent {
+  room_key room;
+  instance_no instance;
+};
+/// The session's actor is gone without being told to: its connections can't go on (close 1011, they resume elsewhere).
+struct session_lost {
+  user_key user;
+};
+/// The session has no connection after `attaches_seen` attaches: it may be stopped if no other is on its way.
+struct session_idle {
+  user_key user;
+  instance_no instance;
+  std::uint64_t attaches_seen = 0;
+};
+
+// ---- reading --------------------------------------------------------------------------------------------------------
+
+struct positions_query {
+  tenant_no tenant;
+  user_id user;
+};
+struct check_query {
+  tenant_no tenant;
+  user_id user;
+  std::vector<room_id> rooms;
+};
+/// Entries (after, to] as frames, encoded on the reader's thread.
+struct page_query {
+  room_key room;
+  room_no no;
+  room_seq after;
+  room_seq to;
+  std::size_t max_entries = 0;
+  std::size_t max_bytes = 0;
+};
+struct room_query {
+  room_key room;
+  std::optional<user_id> self;
+};
+struct exists_query {
+  room_key room;
+};
+struct rooms_query {
+  tenant_no tenant;
+  std::optional<user_id> user;             ///< nullopt: all of the tenant
+  std::size_t limit = 0;
+  std::string cursor;
+  std::size_t offset = 0;
+};
+struct members_query {
+  room_key room;
+  std::optional<user_id> self;             ///< must be a member, unless the backend asks
+  std::size_t limit = 0;
+  std::string cursor;
+  std::size_t offset = 0;
+};
+/// A history page as JSON; membership is checked in the same call.
+struct history_query {
+  room_key room;
+  std::optional<user_id> self;
+  store::page_position from;
+  std::size_t limit = 0;
+  std::size_t offset = 0;
+  bool messages_only = true;
+};
+struct message_query {
+  room_key room;
+  room_no no;
+  message_id message;
+};
+struct lookup_query {
+  room_no room;
+  user_id user;
+  std::optional<hash128> key;
+  std::optional<message_id> reply_to;
+  utc_time keys_since{};
+};
+struct credential_query {
+  sha256_digest digest{};
+};
+struct tenant_query {
+  tenant_id id;
+};
+struct tenants_query {
+  std::size_t limit = 0;
+  std::string cursor;
+};
+
+using read_query = std::variant<positions_query, check_query, page_query, room_query, exists_query, rooms_query,
+                                members_query, history_query, message_query, lookup_query, credential_query,
+                                tenant_query, tenants_query>;
+
+struct page_frames {
+  commit_no snapshot;
+  room_seq first_seq;
+  room_seq last_seq;
+  bool room_exists = true;
+  bool complete = true;
+  room_seq after;                          ///< frames[0] has seq after + 1
+  std::vector<frame_ptr> frames;
+};
+struct lookup_result {
+  store::sender_lookup found;
+  bool reply_to_is_message = true;
+};
+struct history_json {
+  std::string items;                       ///< a JSON array
+  room_seq first_seq;
+  room_seq last_seq;
+  bool has_more_before = false;
+  bool has_more_after = false;
+};
+struct members_result_page {
+  store::member_list list;
+};
+using read_result = std::variant<error, store::positions, store::checked_rooms, page_frames,
+                                 std::optional<store::room_view>, bool, store::room_list, members_result_page,
+                                 history_json, std::optional<entry>, lookup_result, std::optional<store::tenant_row>,
+                                 store::tenant_list>;
+
+/// The answer to a query, with the asker's own number for it.
+struct read_answer {
+  call_no call;
+  read_result result;
+};
+using read_answer_ptr = std::shared_ptr<const read_answer>;
+
+/// Runs a query on a reader: the one place that turns queries into store calls and rows into frames. Any thread that
+/// owns `from`. Foreign and unknown are the same NOT_FOUND (I8).
+[[nodiscard]] read_result run_query(store::reader& from, const read_query& query);
+
+}  // namespace parley::actors

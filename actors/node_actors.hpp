@@ -1,0 +1,71 @@
+#pragma once
+/// The actor side of a node, as net and app see it: no CAF here. Starts and stops in order.
+/// Threads    construct and stop from one thread; shared() may be read from any.
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "actors/admission.hpp"
+#include "actors/directory.hpp"
+#include "actors/read_pool.hpp"
+#include "actors/room.hpp"
+#include "protocol/ids.hpp"
+#include "protocol/seams.hpp"
+#include "store/store.hpp"
+
+namespace parley::actors {
+
+/// What all threads may look at: atomics only.
+struct node_gauges {
+  std::atomic<bool> writable{true};
+  std::atomic<std::int64_t> commit_queue_age_ms{0};   ///< of the oldest message in the last commit; 0: nothing waits
+  std::atomic<std::uint64_t> commits{0};
+  std::atomic<std::uint64_t> rows{0};
+  std::atomic<std::uint64_t> failed_commits{0};
+  std::atomic<std::int64_t> wal_pages{0};
+  std::atomic<std::int64_t> live_rooms{0};            ///< actors alive; tests count them
+  std::atomic<std::int64_t> live_sessions{0};
+  std::atomic<std::int64_t> live_tenants{0};
+  std::atomic<std::uint64_t> exceptions{0};           ///< that left a handler: each ended one actor
+  std::atomic<std::uint64_t> unmatched{0};            ///< messages nobody handles: a bug
+};
+
+struct node_actors_options {
+  room_options room;
+  directory_options directory;
+  read_pool_options readers;
+  std::size_t scheduler_threads = 2;
+  std::size_t admission_rows = limits::admission_max_rows;
+  std::size_t admission_bytes = limits::admission_max_bytes;
+  std::chrono::milliseconds maintain_interval{200};
+  /// I10: called on the storage thread when the outcome of a write is unknown. Must not return (status 74).
+  std::function<void(const error&)> fatal;
+};
+
+struct actor_context;  // CAF's side: actor_system.hpp
+
+class node_actors {
+ public:
+  node_actors(store::database& database, const node_actors_options& options, const clock& now, random_source& random);
+  ~node_actors();
+  node_actors(const node_actors&) = delete;
+  node_actors& operator=(const node_actors&) = delete;
+
+  /// For gateways (their .cpp knows actor_system.hpp).
+  [[nodiscard]] actor_context& context() { return *context_; }
+  [[nodiscard]] const node_gauges& gauges() const;
+  [[nodiscard]] std::shared_ptr<admission> budget() const;
+
+  /// After the gateways have stopped: ends sessions, rooms, then storage (its last commit, the checkpoint, the clean
+  /// mark). False: not within `deadline`; the process should end without more manners.
+  bool stop(std::chrono::milliseconds deadline);
+
+ private:
+  std::unique_ptr<actor_context> context_;
+};
+
+}  // namespace parley::actors

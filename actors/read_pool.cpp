@@ -1,0 +1,104 @@
+#include "actors/read_pool.hpp"
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+
+namespace parley::actors {
+
+struct read_pool::impl {
+  struct job {
+    read_query query;
+    done when_done;
+  };
+  read_pool_options options;
+  std::vector<std::unique_ptr<store::reader>> readers;
+  mutable std::mutex mutex;
+  std::condition_variable wake;
+  std::unordered_map<tenant_no, std::deque<job>> queues;  // none is empty
+  std::deque<tenant_no> turns;                            // every tenant with a queue, once
+  std::size_t queued = 0;
+  bool stopping = false;
+  std::atomic<std::uint64_t> served{0};
+  std::atomic<std::uint64_t> refused{0};
+  std::vector<std::thread> threads;
+
+  void work(store::reader& reader) {
+    std::unique_lock lock(mutex);
+    while (true) {
+      wake.wait(lock, [&] { return stopping || queued > 0; });
+      if (stopping) return;
+      const auto tenant = turns.front();
+      turns.pop_front();
+      auto& queue = queues.at(tenant);
+      auto next = std::move(queue.front());
+      queue.pop_front();
+      --queued;
+      if (queue.empty()) {
+        queues.erase(tenant);
+      } else {
+        turns.push_back(tenant);
+      }
+      lock.unlock();
+      read_result answer = error{};
+      try {
+        answer = run_query(reader, next.query);
+      } catch (const std::exception&) {
+        // Out of memory, or a bug: the asker hears it, the reader lives on. The text may hold content: it is not kept.
+        answer = error{error_code::internal, "the query failed"};
+      }
+      served.fetch_add(1, std::memory_order_relaxed);
+      next.when_done(std::move(answer));
+      lock.lock();
+    }
+  }
+};
+
+read_pool::read_pool(std::vector<std::unique_ptr<store::reader>> readers, const read_pool_options& options)
+    : impl_(std::make_unique<impl>()) {
+  impl_->options = options;
+  impl_->readers = std::move(readers);
+  for (auto& reader : impl_->readers) {
+    impl_->threads.emplace_back([this, r = reader.get()] { impl_->work(*r); });
+  }
+}
+
+read_pool::~read_pool() {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->stopping = true;
+  }
+  impl_->wake.notify_all();
+  for (auto& thread : impl_->threads) thread.join();
+}
+
+bool read_pool::submit(tenant_no tenant, read_query query, done when_done) {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    const auto it = impl_->queues.find(tenant);
+    const auto waiting = it == impl_->queues.end() ? 0 : it->second.size();
+    if (impl_->stopping || impl_->queued >= impl_->options.queue_max || waiting >= impl_->options.queue_max_per_tenant) {
+      impl_->refused.fetch_add(1, std::memory_order_relaxed);
+      return false;
+    }
+    if (it == impl_->queues.end()) impl_->turns.push_back(tenant);
+    impl_->queues[tenant].push_back({std::move(query), std::move(when_done)});
+    ++impl_->queued;
+  }
+  impl_->wake.notify_one();
+  return true;
+}
+
+std::size_t read_pool::queued() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->queued;
+}
+std::uint64_t read_pool::served() const { return impl_->served.load(std::memory_order_relaxed); }
+std::uint64_t read_pool::refused() const { return impl_->refused.load(std::memory_order_relaxed); }
+
+}  // namespace parley::actors

@@ -1,0 +1,735 @@
+#include "actors/room.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "protocol/assert.hpp"
+#include "protocol/planted.hpp"
+#include "protocol/server_frame.hpp"
+
+namespace parley::actors {
+
+namespace {
+
+constexpr auto retry_soon = std::chrono::milliseconds{200};
+/// Entries of a big room's members kept beyond those with pending changes.
+constexpr std::size_t big_room_members_max = 8192;
+
+error send_error(error e) {
+  e.stored = stored_state::no;
+  return e;
+}
+
+std::shared_ptr<const std::string> room_json_for(const room_info& info, member_role role) {
+  auto text = std::make_shared<std::string>();
+  append_room(*text, info, role);
+  return text;
+}
+
+}  // namespace
+
+room::room(room_key key, instance_no instance, room_ports& ports, const clock& now, uuid7_generator& ids,
+           const room_options& options)
+    : key_(key), instance_(instance), ports_(ports), clock_(now), ids_(ids), options_(options) {}
+
+void room::start() { reopen(); }
+
+void room::reopen() {
+  state_ = state::loading;
+  ports_.open(std::make_shared<const open_room>(open_room{key_, instance_}));
+}
+
+// ---- commands ---------------------------------------------------------------------------------------------------
+
+void room::on(const room_command_ptr& m) {
+  enqueue(m);
+  flush_answers();
+  check_invariants();
+}
+
+void room::enqueue(const room_command_ptr& m) {
+  switch (state_) {
+    case state::ended:
+      refuse(*m, not_found("room"));
+      return;
+    case state::loading:
+    case state::deleting:
+      if (waiting_.size() + held_count_ >= limits::room_waiting_max_commands) {
+        refuse(*m, unavailable("too many calls wait for this room", retry_soon));
+      } else {
+        waiting_.push_back(m);
+      }
+      return;
+    case state::active:
+      break;
+  }
+  // Who acts, acts in order: later calls of a user wait behind its look-up (I5). The backend without a name waits for none.
+  const auto* send = std::get_if<send_command>(&m->what);
+  const user_id* actor = send != nullptr ? &send->sender : (m->who.user ? &*m->who.user : nullptr);
+  if (actor != nullptr) {
+    if (auto held = held_.find(*actor); held != held_.end()) {
+      if (waiting_.size() + held_count_ >= limits::room_waiting_max_commands) {
+        refuse(*m, unavailable("too many calls wait for this room", retry_soon));
+        return;
+      }
+      held->second.queue.push_back(m);
+      ++held_count_;
+      return;
+    }
+  }
+  if (handle(m, {}) == handled::needs_lookup) {
+    // A call of the bare backend about a user waits in that user's line.
+    user_id line;
+    if (actor != nullptr) {
+      line = *actor;
+    } else if (const auto* remove = std::get_if<remove_member_command>(&m->what)) {
+      line = remove->user;
+    }
+    if (waiting_.size() + held_count_ >= limits::room_waiting_max_commands) {
+      refuse(*m, unavailable("too many calls wait for this room", retry_soon));
+      return;
+    }
+    auto& held = held_[line];
+    held.queue.push_back(m);
+    ++held_count_;
+    if (!held.looking_up) ask(line, *m);
+  }
+}
+
+void room::ask(const user_id& who, const room_command& m) {
+  lookup_query q{.room = no_, .user = who, .key = {}, .reply_to = {}, .keys_since = {}};
+  if (const auto* send = std::get_if<send_command>(&m.what)) {
+    q.key = send->key;
+    q.reply_to = send->reply_to;
+  }
+  const auto call = ++last_call_;
+  if (ports_.look_up(call, std::move(q))) {
+    lookups_.emplace(call, lookup_ref{who, members_forgotten_});
+    held_[who].looking_up = true;
+    return;
+  }
+  // The readers are busy beyond their bound: everybody in this line hears so.
+  auto line = held_.extract(who);
+  held_count_ -= line.mapped().queue.size();
+  for (const auto& command : line.mapped().queue) refuse(*command, unavailable("the readers are busy", retry_soon));
+}
+
+void room::on(call_no call, const read_result& looked_up) {
+  auto it = lookups_.find(call);
+  if (it == lookups_.end()) return;
+  const auto ref = std::move(it->second);
+  lookups_.erase(it);
+  auto line = held_.find(ref.user);
+  if (line == held_.end()) return;
+  line->second.looking_up = false;
+  if (state_ != state::active) return;  // opened() goes on with it, from fresh facts
+  if (const auto* failed = std::get_if<error>(&looked_up)) {
+    const auto command = line->second.queue.front();
+    line->second.queue.pop_front();
+    --held_count_;
+    refuse(*command, *failed);
+    run_held(ref.user, {});
+  } else if (ref.forgotten != members_forgotten_) {
+    run_held(ref.user, {});  // its snapshot may be older than what was forgotten meanwhile
+  } else {
+    run_held(ref.user, facts{true, std::get<lookup_result>(looked_up)});
+  }
+  flush_answers();
+  check_invariants();
+}
+
+/// Goes on with a user's line; `first` holds for its first command only.
+void room::run_held(const user_id& who, const facts& first) {
+  const user_id line_of = who;  // `who` may live in the node that goes
+  bool with_facts = first.looked_up;
+  while (state_ == state::active) {
+    auto line = held_.find(line_of);
+    if (line == held_.end() || line->second.looking_up) return;
+    if (line->second.queue.empty()) {
+      held_.erase(line);
+      return;
+    }
+    const auto command = line->second.queue.front();
+    if (handle(command, with_facts ? first : facts{}) == handled::needs_lookup) {
+      ask(line_of, *command);
+      return;
+    }
+    with_facts = false;
+    // handle() may have asked storage, never touched held_.
+    line->second.queue.pop_front();
+    --held_count_;
+  }
+}
+
+room::handled room::handle(const room_command_ptr& m, const facts& f) {
+  struct visitor {
+    room& self;
+    const room_command_ptr& m;
+    const facts& f;
+    handled operator()(const send_command& c) const { return self.handle_send(m, c, f); }
+    handled operator()(const add_members_command& c) const { return self.handle_add(m, c, f); }
+    handled operator()(const remove_member_command& c) const { return self.handle_remove(m, c, f); }
+    handled operator()(const join_command&) const { return self.handle_join(m, f); }
+    handled operator()(const leave_command&) const { return self.handle_leave(m, f); }
+    handled operator()(const delete_room_command&) const { return self.handle_delete(m, f); }
+  };
+  return std::visit(visitor{*this, m, f}, m->what);
+}
+
+room::membership room::member(const user_id& user, const facts& f) const {
+  if (auto pending = overlay_.find(user); pending != overlay_.end()) return {true, pending->second.member};
+  if (auto known = members_.find(user); known != members_.end()) return {true, known->second};
+  if (members_complete_) return {true, std::nullopt};
+  if (f.looked_up) return {true, f.found.found.member};
+  return {false, std::nullopt};
+}
+
+bool room::pending_full(std::size_t more) const {
+  return pending_.size() + more > limits::room_pending_max_entries;
+}
+
+room::handled room::handle_send(const room_command_ptr& m, const send_command& c, const facts& f) {
+  // The sender's own key comes before everything: one removed meanwhile still gets its first answer (SPEC 2.4).
+  if (c.key) {
+    const key_ref ref{c.sender, *c.key};
+    if (auto pending = pending_keys_.find(ref); pending != pending_keys_.end()) {
+      auto& entry = pending_[pending->second.value - pending_.front().no.value];
+      if (entry.key->call != store::keyed_call::send || entry.key->body != c.body) {
+        refuse(*m, error{error_code::conflict, "this key was used with another message", "client_msg_id"});
+      } else {
+        auto outcome = std::get<send_result>(entry.waiters.front().outcome);
+        outcome.accepted.duplicate = true;
+        entry.waiters.push_back({m->to, std::move(outcome), true});
+      }
+      return handled::done;
+    }
+    const store::used_key* used = nullptr;
+    if (auto known = keys_.find(ref); known != keys_.end()) {
+      used = &known->second;
+    } else if (!keys_complete_) {
+      if (!f.looked_up) return handled::needs_lookup;
+      if (f.found.found.key) used = &*f.found.found.key;
+    }
+    if (used != nullptr) {
+      if (used->key.call != store::keyed_call::send || used->key.body != c.body) {
+        refuse(*m, error{error_code::conflict, "this key was used with another message", "client_msg_id"});
+      } else {
+        answer(m->to, send_result{no_, {key_.room, used->message, used->seq, used->created_at, true}, m->who.user});
+      }
+      return handled::done;
+    }
+  }
+  // Members see, read and write; to others the room does not exist. The backend may name any sender.
+  const auto who = member(c.sender, f);
+  if (!who.known) return handled::needs_lookup;
+  if (!m->who.is_backend() && !who.row) {
+    refuse(*m, not_found("room"));
+    return handled::done;
+  }
+  if (!m->who.is_backend() && info_.posting == posting_policy::admins && who.row->role == member_role::member) {
+    refuse(*m, error{error_code::authorization, "only admins may post in this room"});
+    return handled::done;
+  }
+  if (c.reply_to) {
+    if (!f.looked_up) return handled::needs_lookup;
+    if (!f.found.reply_to_is_message) {
+      refuse(*m, invalid("reply_to", "not a message of this room"));
+      return handled::done;
+    }
+  }
+  if (pending_full(1)) {
+    refuse(*m, unavailable("too many messages of this room are being stored", retry_soon));
+    return handled::done;
+  }
+  const message_id id{ids_.next()};
+  auto& p = assign(message_body{.sender = c.sender,
+                                .content = c.content,
+                                .meta = c.meta,
+                                .reply_to = c.reply_to,
+                                .client_msg_id = c.client_msg_id},
+                   m->who.user, id);
+  if (c.key) {
+    p.key = store::send_key{c.sender, *c.key, store::keyed_call::send, c.body};
+    pending_keys_.emplace(key_ref{c.sender, *c.key}, p.no);
+  }
+  p.credit = m->credit;
+  p.waiters.push_back({m->to, send_result{no_, {key_.room, id, p.e.seq, p.e.created_at, false}, m->who.user}, true});
+  static const bool ack_before_commit = planted_defect("ack_before_commit");
+  if (ack_before_commit) answer(m->to, p.waiters.front().outcome);
+  submit(p);
+  return handled::done;
+}
+
+room::handled room::handle_add(const room_command_ptr& m, const add_members_command& c, const facts& f) {
+  if (!m->who.is_backend()) {
+    const auto who = member(*m->who.user, f);
+    if (!who.known) return handled::needs_lookup;
+    if (!who.row) {
+      refuse(*m, not_found("room"));
+      return handled::done;
+    }
+    if (info_.type != room_type::dm && who.row->role == member_role::member) {
+      refuse(*m, error{error_code::authorization, "only owner and admins may add members"});
+      return handled::done;
+    }
+    if (info_.type != room_type::dm && c.role >= who.row->role) {
+      refuse(*m, error{error_code::authorization, "only a role below one's own can be given", "role"});
+      return handled::done;
+    }
+  }
+  if (info_.type == room_type::dm) {
+    refuse(*m, error{error_code::conflict, "a dm has exactly its two members"});
+    return handled::done;
+  }
+  if (c.role == member_role::owner) {
+    refuse(*m, invalid("role", "a new member can be member or admin"));
+    return handled::done;
+  }
+  // In a big room, whom memory does not know may be a member already; storage is not asked a thousand times: the writer
+  // refuses a second membership, so such users are looked up one by one through their own line.
+  std::vector<user_id> added;
+  for (const auto& user : c.users) {
+    const auto known = member(user, {});
+    if (!known.known) {
+      refuse(*m, unavailable("adding by list to a room of this size is not possible yet; let users join", retry_soon));
+      return handled::done;
+    }
+    if (!known.row) added.push_back(user);
+  }
+  const auto count = info_.member_count + pending_members_ + static_cast<std::int64_t>(added.size());
+  if (options_.max_room_members != 0 && count > static_cast<std::int64_t>(options_.max_room_members)) {
+    refuse(*m, error{error_code::conflict, "the room would have too many members", "user_ids"});
+    return handled::done;
+  }
+  const auto entries = (added.size() + limits::entry_max_users - 1) / limits::entry_max_users;
+  if (pending_full(entries)) {
+    refuse(*m, unavailable("too many changes of this room are being stored", retry_soon));
+    return handled::done;
+  }
+  if (added.empty()) {
+    answer(m->to, members_result{});
+    return handled::done;
+  }
+  members_result result;
+  const auto first = pending_.size();
+  for (std::size_t at = 0; at < added.size(); at += limits::entry_max_users) {
+    const auto end = std::min(at + limits::entry_max_users, added.size());
+    member_joined_body body{{added.begin() + static_cast<std::ptrdiff_t>(at), added.begin() + static_cast<std::ptrdiff_t>(end)},
+                            c.role};
+    auto& p = assign(body, m->who.user);
+    for (const auto& user : body.users) {
+      store::member_row row{user, c.role, p.e.seq, p.e.created_at};
+      overlay_[user] = {row, p.no};
+      result.added.push_back(std::move(row));
+    }
+    pending_members_ += static_cast<std::int64_t>(body.users.size());
+  }
+  pending_.back().waiters.push_back({m->to, std::move(result), false});
+  for (auto at = first; at < pending_.size(); ++at) submit(pending_[at]);
+  return handled::done;
+}
+
+void room::leave(const user_id& user, leave_reason reason, const room_command& m) {
+  const auto heir = member(user, {}).row && member(user, {}).row->role == member_role::owner ? successor(user) : std::nullopt;
+  const auto first = pending_.size();
+  {
+    auto& p = assign(member_left_body{{user}, reason}, m.who.user);
+    overlay_[user] = {std::nullopt, p.no};
+    --pending_members_;
+  }
+  if (heir) {
+    // An owner who leaves is followed at once (SPEC 3); nobody acts in this.
+    auto row = *member(*heir, {}).row;
+    row.role = member_role::owner;
+    auto& p = assign(member_updated_body{*heir, member_role::owner}, std::nullopt);
+    overlay_[*heir] = {std::move(row), p.no};
+  }
+  pending_.back().waiters.push_back({m.to, done_result{}, false});
+  for (auto at = first; at < pending_.size(); ++at) submit(pending_[at]);
+}
+
+std::optional<user_id> room::successor(const user_id& leaving) const {
+  const store::member_row* best = nullptr;
+  const auto consider = [&](const store::member_row& row) {
+    if (row.user == leaving || row.role == member_role::owner) return;
+    const auto older = [](const store::member_row& a, const store::member_row& b) {
+      if (a.role != b.role) return a.role > b.role;
+      if (a.joined_seq != b.joined_seq) return a.joined_seq < b.joined_seq;
+      return a.user < b.user;
+    };
+    if (best == nullptr || older(row, *best)) best = &row;
+  };
+  for (const auto& [user, row] : members_) {
+    if (row && !overlay_.contains(user)) consider(*row);
+  }
+  for (const auto& [user, change] : overlay_) {
+    if (change.member) consider(*change.member);
+  }
+  return best == nullptr ? std::nullopt : std::optional{best->user};
+}
+
+room::handled room::handle_remove(const room_command_ptr& m, const remove_member_command& c, const facts& f) {
+  const bool self = m->who.user && *m->who.user == c.user;
+  membership who;
+  if (!m->who.is_backend()) {
+    who = member(*m->who.user, f);
+    if (!who.known) return handled::needs_lookup;
+    if (!who.row) {
+      refuse(*m, not_found("room"));
+      return handled::done;
+    }
+  }
+  if (info_.type == room_type::dm) {
+    refuse(*m, error{error_code::conflict, "a dm has exactly its two members"});
+    return handled::done;
+  }
+  // For the backend the facts are about the one who goes; for a user they are about the user who acts.
+  const auto target = member(c.user, m->who.is_backend() || self ? f : facts{});
+  if (!target.known) {
+    if (m->who.is_backend() || self) return handled::needs_lookup;
+    refuse(*m, unavailable("this member is not in memory; remove it through the backend", retry_soon));
+    return handled::done;
+  }
+  if (!m->who.is_backend() && !self && who.row->role == member_role::member) {
+    refuse(*m, error{error_code::authorization, "only owner and admins may remove members"});
+    return handled::done;
+  }
+  if (!target.row) {
+    refuse(*m, not_found("member"));
+    return handled::done;
+  }
+  if (!m->who.is_backend() && !self && target.row->role >= who.row->role) {
+    refuse(*m, error{error_code::authorization, "only members of a role below one's own can be removed"});
+    return handled::done;
+  }
+  if (pending_full(2)) {
+    refuse(*m, unavailable("too many changes of this room are being stored", retry_soon));
+    return handled::done;
+  }
+  leave(c.user, self ? leave_reason::left : leave_reason::removed, *m);
+  return handled::done;
+}
+
+room::handled room::handle_join(const room_command_ptr& m, const facts& f) {
+  PARLEY_ASSERT(m->who.user.has_value());
+  const auto who = member(*m->who.user, f);
+  if (!who.known) return handled::needs_lookup;
+  if (who.row) {
+    if (info_.type == room_type::dm) {
+      refuse(*m, error{error_code::conflict, "a dm has exactly its two members"});
+      return handled::done;
+    }
+    // A member already: the same answer, no entry. One whose joining is pending waits for it.
+    if (auto pending = overlay_.find(*m->who.user); pending != overlay_.end()) {
+      auto& entry = pending_[pending->second.last.value - pending_.front().no.value];
+      entry.waiters.push_back({m->to, room_result{{}, who.row->role}, false});
+    } else {
+      answer(m->to, room_result{info_, who.row->role});
+    }
+    return handled::done;
+  }
+  if (info_.type != room_type::channel) {
+    refuse(*m, not_found("room"));  // only members see groups and dms
+    return handled::done;
+  }
+  if (options_.max_room_members != 0 &&
+      info_.member_count + pending_members_ >= static_cast<std::int64_t>(options_.max_room_members)) {
+    refuse(*m, error{error_code::conflict, "the room has too many members", "user_ids"});
+    return handled::done;
+  }
+  if (pending_full(1)) {
+    refuse(*m, unavailable("too many changes of this room are being stored", retry_soon));
+    return handled::done;
+  }
+  auto& p = assign(member_joined_body{{*m->who.user}, member_role::member}, m->who.user);
+  overlay_[*m->who.user] = {store::member_row{*m->who.user, member_role::member, p.e.seq, p.e.created_at}, p.no};
+  ++pending_members_;
+  p.waiters.push_back({m->to, room_result{{}, member_role::member}, false});
+  submit(p);
+  return handled::done;
+}
+
+room::handled room::handle_leave(const room_command_ptr& m, const facts& f) {
+  PARLEY_ASSERT(m->who.user.has_value());
+  const auto who = member(*m->who.user, f);
+  if (!who.known) return handled::needs_lookup;
+  if (!who.row) {
+    refuse(*m, not_found("room"));
+  } else if (info_.type == room_type::dm) {
+    refuse(*m, error{error_code::conflict, "a dm has exactly its two members"});
+  } else if (pending_full(2)) {
+    refuse(*m, unavailable("too many changes of this room are being stored", retry_soon));
+  } else {
+    leave(*m->who.user, leave_reason::left, *m);
+  }
+  return handled::done;
+}
+
+room::handled room::handle_delete(const room_command_ptr& m, const facts& f) {
+  if (!m->who.is_backend()) {
+    const auto who = member(*m->who.user, f);
+    if (!who.known) return handled::needs_lookup;
+    if (!who.row) {
+      refuse(*m, not_found("room"));
+      return handled::done;
+    }
+    if (info_.type == room_type::dm || who.row->role != member_role::owner) {
+      refuse(*m, error{error_code::authorization, "only the owner may delete a room, a dm only the backend"});
+      return handled::done;
+    }
+  }
+  // Behind all appends in storage's queue. Calls that come from now on wait for what becomes of it.
+  state_ = state::deleting;
+  deleting_for_ = waiter{m->to, done_result{}, false};
+  ports_.delete_room(std::make_shared<const delete_room>(delete_room{instance_, generation_, key_.tenant, no_, clock_.now()}));
+  return handled::done;
+}
+
+// ---- entries ----------------------------------------------------------------------------------------------------
+
+room::pending_entry& room::assign(entry_body body, const std::optional<user_id>& actor, message_id id) {
+  ++assigned_;
+  ++last_entry_;
+  // Times of one room's log never go back while it is in memory, whatever the clock does.
+  last_time_ = std::max(last_time_, clock_.now());
+  pending_.push_back({last_entry_, entry{assigned_, id, actor, last_time_, std::move(body)}, {}, {}, {}});
+  return pending_.back();
+}
+
+void room::submit(const pending_entry& p) {
+  ports_.append(std::make_shared<const append>(
+      append{instance_, generation_, p.no, store::append_row{key_.tenant, no_, p.e, p.key}}));
+}
+
+void room::on(const committed& m) {
+  static const bool no_generation = planted_defect("no_generation");
+  if (m.gen != generation_ && !no_generation) return;
+  auto out = std::make_shared<publish>();
+  out->room = key_;
+  out->no = no_;
+  out->instance = instance_;
+  out->first_seq = committed_.next();
+  out->commit = m.commit;
+  static const bool ack_before_commit = planted_defect("ack_before_commit");
+  while (!pending_.empty() && pending_.front().no <= m.up_to) {
+    auto& p = pending_.front();
+    apply(p, *out);
+    for (auto& w : p.waiters) {
+      if (ack_before_commit && w.is_send) continue;
+      if (auto* joined = std::get_if<room_result>(&w.outcome)) joined->info = info_;
+      answer(w.to, std::move(w.outcome));
+    }
+    if (p.credit) out->credits.push_back(std::move(p.credit));
+    pending_.pop_front();
+  }
+  if (!out->frames.empty()) ports_.publish(std::move(out));
+  flush_answers();
+  check_invariants();
+}
+
+void room::apply(const pending_entry& p, publish& out) {
+  committed_ = p.e.seq;
+  info_.last_seq = p.e.seq;
+  if (const auto* joined = std::get_if<member_joined_body>(&p.e.body)) {
+    info_.member_count += static_cast<std::int64_t>(joined->users.size());
+    pending_members_ -= static_cast<std::int64_t>(joined->users.size());
+    const auto shown = room_json_for(info_, joined->role);
+    for (const auto& user : joined->users) {
+      members_.insert_or_assign(user, store::member_row{user, joined->role, p.e.seq, p.e.created_at});
+      out.members.push_back({user, p.e.seq, true, shown});
+      settle(user, p.no);
+    }
+  } else if (const auto* left = std::get_if<member_left_body>(&p.e.body)) {
+    info_.member_count -= static_cast<std::int64_t>(left->users.size());
+    pending_members_ += static_cast<std::int64_t>(left->users.size());
+    for (const auto& user : left->users) {
+      if (members_complete_) {
+        members_.erase(user);
+      } else {
+        members_.insert_or_assign(user, std::nullopt);
+      }
+      out.members.push_back({user, p.e.seq, false, {}});
+      settle(user, p.no);
+    }
+  } else if (const auto* updated = std::get_if<member_updated_body>(&p.e.body)) {
+    if (auto it = members_.find(updated->user); it != members_.end() && it->second) it->second->role = updated->role;
+    settle(updated->user, p.no);
+  }
+  if (!members_complete_ && members_.size() > big_room_members_max) {
+    // Rows without pending changes are in the database; look-ups under way may be older and are asked again.
+    members_.clear();
+    ++members_forgotten_;
+  }
+  if (p.key) {
+    pending_keys_.erase({p.key->sender, p.key->key});
+    remember_key({*p.key, p.e.seq, p.e.message, p.e.created_at});
+  }
+  thread_local std::string scratch;
+  scratch.clear();
+  append_entry(scratch, key_.room, p.e);
+  out.frames.push_back(make_text_frame(scratch));
+}
+
+/// The entry that said so is committed: members_ knows it now, unless a later pending one says otherwise.
+void room::settle(const user_id& user, entry_no by) {
+  if (auto it = overlay_.find(user); it != overlay_.end() && it->second.last == by) overlay_.erase(it);
+}
+
+void room::remember_key(const store::used_key& k) {
+  key_ref ref{k.key.sender, k.key.key};
+  if (keys_.insert_or_assign(ref, k).second) keys_by_age_.push_back(std::move(ref));
+  while (keys_by_age_.size() > limits::room_keys_in_memory) {
+    keys_.erase(keys_by_age_.front());
+    keys_by_age_.pop_front();
+    keys_complete_ = false;
+  }
+}
+
+void room::on(const lost& m) {
+  static const bool no_generation = planted_defect("no_generation");
+  if ((m.gen != generation_ && !no_generation) || state_ == state::loading || state_ == state::ended) return;
+  for (auto& p : pending_) {
+    for (const auto& w : p.waiters) {
+      auto why = m.why;
+      why.stored = w.is_send ? stored_state::no : stored_state::not_a_send;
+      answer(w.to, std::move(why));
+    }
+  }
+  if (deleting_for_) {
+    answer(deleting_for_->to, m.why);
+    deleting_for_.reset();
+  }
+  pending_.clear();
+  pending_keys_.clear();
+  overlay_.clear();
+  pending_members_ = 0;
+  assigned_ = committed_;
+  reopen();
+  flush_answers();
+  check_invariants();
+}
+
+void room::on(const deleted& m) {
+  if (m.gen != generation_ || state_ != state::deleting) return;
+  PARLEY_ASSERT(pending_.empty());
+  auto out = std::make_shared<publish>();
+  out->room = key_;
+  out->no = no_;
+  out->instance = instance_;
+  out->first_seq = m.last_seq.next();
+  out->commit = m.commit;
+  out->gone = true;
+  ports_.publish(std::move(out));
+  state_ = state::ended;
+  if (deleting_for_) answer(deleting_for_->to, std::move(deleting_for_->outcome));
+  deleting_for_.reset();
+  for (const auto& command : waiting_) refuse(*command, not_found("room"));
+  waiting_.clear();
+  for (auto& [user, line] : held_) {
+    for (const auto& command : line.queue) refuse(*command, not_found("room"));
+  }
+  held_.clear();
+  held_count_ = 0;
+  flush_answers();
+  ports_.absent({key_, instance_});
+}
+
+// ---- opening ----------------------------------------------------------------------------------------------------
+
+void room::on(const opened& m) {
+  if (state_ != state::loading) return;
+  if (!m.room) {
+    state_ = state::ended;
+    const auto why = m.failure ? *m.failure : not_found("room");
+    for (const auto& command : waiting_) refuse(*command, why);
+    waiting_.clear();
+    for (auto& [user, line] : held_) {
+      for (const auto& command : line.queue) refuse(*command, why);
+    }
+    held_.clear();
+    held_count_ = 0;
+    flush_answers();
+    ports_.absent({key_, instance_});
+    return;
+  }
+  generation_ = m.gen;
+  load(*m.room);
+  state_ = state::active;
+  std::vector<user_id> lines;
+  lines.reserve(held_.size());
+  for (const auto& [user, line] : held_) {
+    if (!line.looking_up) lines.push_back(user);
+  }
+  for (const auto& user : lines) run_held(user, {});
+  // handle() may end the active state (a delete): what is left goes on waiting.
+  while (state_ == state::active && !waiting_.empty()) {
+    const auto command = waiting_.front();
+    waiting_.pop_front();
+    enqueue(command);
+  }
+  flush_answers();
+  check_invariants();
+}
+
+void room::load(store::opened_room r) {
+  no_ = r.no;
+  info_ = std::move(r.info);
+  committed_ = info_.last_seq;
+  assigned_ = committed_;
+  last_entry_ = {};
+  members_.clear();
+  for (auto& row : r.members) {
+    auto user = row.user;
+    members_.emplace(std::move(user), std::move(row));
+  }
+  members_complete_ = r.members_complete;
+  keys_.clear();
+  keys_by_age_.clear();
+  keys_complete_ = r.keys_complete;
+  for (const auto& k : r.keys) remember_key(k);
+}
+
+void room::on(const retire&) {
+  const bool can = idle();
+  if (can) {
+    state_ = state::ended;
+    ports_.close({instance_, generation_, no_});
+  }
+  ports_.retired({key_, instance_, can});
+}
+
+bool room::idle() const {
+  return state_ == state::active && pending_.empty() && waiting_.empty() && held_.empty() && lookups_.empty();
+}
+
+// ---- answers ----------------------------------------------------------------------------------------------------
+
+void room::refuse(const room_command& m, error why) {
+  answer(m.to, m.is_send() ? send_error(std::move(why)) : std::move(why));
+}
+
+void room::answer(const reply_to& to, room_outcome outcome) {
+  for (auto& [gateway, batch] : answers_) {
+    if (gateway == to.gateway) {
+      batch->items.push_back({to.call, std::move(outcome)});
+      return;
+    }
+  }
+  auto batch = std::make_shared<replies>();
+  batch->items.push_back({to.call, std::move(outcome)});
+  answers_.emplace_back(to.gateway, std::move(batch));
+}
+
+void room::flush_answers() {
+  for (auto& [gateway, batch] : answers_) ports_.answer(gateway, std::move(batch));
+  answers_.clear();
+}
+
+void room::check_invariants() const {
+  PARLEY_ASSERT(committed_ <= assigned_);
+  PARLEY_ASSERT(static_cast<std::int64_t>(pending_.size()) == assigned_.value - committed_.value);
+  PARLEY_ASSERT(pending_.empty() || pending_.front().e.seq == committed_.next());
+  PARLEY_ASSERT(pending_.size() <= limits::room_pending_max_entries);
+}
+
+}  // namespace parley::actors

@@ -1,0 +1,195 @@
+#pragma once
+/// What a room decides: who gets which seq, and when anyone may hear of it. No CAF, no I/O.
+/// Owner      one room_actor; not thread-safe.
+/// State      loading → active ⇄ loading (a lost generation is opened anew) → deleting → ended
+///            opened()   loading → active, or ended when there is no such room
+///            lost()     active, deleting → loading
+///            deleted()  deleting → ended
+/// Invariants committed_ ≤ assigned_; pending_ holds exactly the entries in (committed_, assigned_], ascending.
+///            Validation reads the committed and the pending state; delivery reads only the committed (DESIGN 3.2).
+/// Bound      pending_ ≤ limits::room_pending_max_entries, commands waiting (for the opening or a look-up)
+///            ≤ limits::room_waiting_max_commands; beyond: UNAVAILABLE, nothing is stored. Keys in memory
+///            ≤ limits::room_keys_in_memory, members of big rooms likewise.
+/// Relies on  storage: within a generation, committed() in order of entries; lost(): nothing of this generation beyond
+///            what was reported committed is in the log, or ever will be.
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "actors/messages.hpp"
+#include "protocol/seams.hpp"
+#include "protocol/uuid.hpp"
+
+namespace parley::actors {
+
+/// What a room may ask of the world; carried out by room_actor, or by the simulation.
+class room_ports {
+ public:
+  room_ports() = default;
+  room_ports(const room_ports&) = delete;
+  room_ports& operator=(const room_ports&) = delete;
+  virtual ~room_ports() = default;
+  virtual void open(open_room_ptr m) = 0;
+  virtual void append(append_ptr m) = 0;
+  virtual void delete_room(delete_room_ptr m) = 0;
+  virtual void close(close_room m) = 0;
+  virtual void answer(gateway_no gateway, replies_ptr m) = 0;
+  virtual void publish(publish_ptr m) = 0;
+  /// False: the readers' queue is full.
+  virtual bool look_up(call_no call, lookup_query q) = 0;
+  virtual void retired(room_retired m) = 0;
+  virtual void absent(room_absent m) = 0;
+};
+
+struct room_options {
+  std::uint32_t max_room_members = 100000;
+};
+
+class room {
+ public:
+  room(room_key key, instance_no instance, room_ports& ports, const clock& now, uuid7_generator& ids,
+       const room_options& options);
+  room(const room&) = delete;
+  room& operator=(const room&) = delete;
+
+  /// Asks storage to open the log. Once, right after construction.
+  void start();
+
+  void on(const room_command_ptr& m);
+  void on(const opened& m);
+  void on(const committed& m);
+  void on(const lost& m);
+  void on(const deleted& m);
+  void on(call_no call, const read_result& looked_up);
+  void on(const retire& m);
+
+  /// Nothing is in work: may retire.
+  [[nodiscard]] bool idle() const;
+  [[nodiscard]] bool ended() const { return state_ == state::ended; }
+  [[nodiscard]] room_seq committed_seq() const { return committed_; }
+  [[nodiscard]] room_seq assigned_seq() const { return assigned_; }
+
+ private:
+  enum class state : std::uint8_t { loading, active, deleting, ended };
+  /// What a look-up brought for one command.
+  struct facts {
+    bool looked_up = false;
+    lookup_result found;
+  };
+  /// Who waits for an entry, and for what.
+  struct waiter {
+    reply_to to;
+    room_outcome outcome;                       ///< on success; a send's `duplicate` is set in it
+    bool is_send = false;
+  };
+  struct pending_entry {
+    entry_no no;
+    entry e;
+    std::vector<waiter> waiters;
+    std::optional<store::send_key> key;
+    credit_ptr credit;
+  };
+  struct key_ref {
+    user_id sender;
+    hash128 key;
+    bool operator==(const key_ref&) const = default;
+  };
+  struct key_ref_hash {
+    std::size_t operator()(const key_ref& k) const {
+      return hash_combine(std::hash<user_id>{}(k.sender), std::hash<hash128>{}(k.key));
+    }
+  };
+  struct overlay {
+    std::optional<store::member_row> member;    ///< nullopt: leaves
+    entry_no last;                              ///< the latest pending entry that says so
+  };
+  struct held_commands {
+    std::deque<room_command_ptr> queue;
+    bool looking_up = false;
+  };
+  enum class handled : std::uint8_t { done, needs_lookup };
+
+  // One command against the state as it will be when all pending is committed.
+  handled handle(const room_command_ptr& m, const facts& f);
+  handled handle_send(const room_command_ptr& m, const send_command& c, const facts& f);
+  handled handle_add(const room_command_ptr& m, const add_members_command& c, const facts& f);
+  handled handle_remove(const room_command_ptr& m, const remove_member_command& c, const facts& f);
+  handled handle_join(const room_command_ptr& m, const facts& f);
+  handled handle_leave(const room_command_ptr& m, const facts& f);
+  handled handle_delete(const room_command_ptr& m, const facts& f);
+
+  void enqueue(const room_command_ptr& m);
+  void run_held(const user_id& who, const facts& first);
+  void ask(const user_id& who, const room_command& m);
+  void refuse(const room_command& m, error why);
+  void answer(const reply_to& to, room_outcome outcome);
+  void flush_answers();
+  /// Appends one entry with the next seq; the caller adds waiters to what comes back.
+  pending_entry& assign(entry_body body, const std::optional<user_id>& actor, message_id id = {});
+  void submit(const pending_entry& p);
+  void leave(const user_id& user, leave_reason reason, const room_command& m);
+  void apply(const pending_entry& p, publish& out);
+  void settle(const user_id& user, entry_no by);
+  void remember_key(const store::used_key& k);
+  void load(store::opened_room room);
+  void reopen();
+
+  /// The member as of the pending state; `known` false: a look-up must tell.
+  struct membership {
+    bool known = true;
+    std::optional<store::member_row> row;
+  };
+  [[nodiscard]] membership member(const user_id& user, const facts& f) const;
+  [[nodiscard]] std::optional<user_id> successor(const user_id& leaving) const;
+  [[nodiscard]] bool pending_full(std::size_t more) const;
+  void check_invariants() const;
+
+  const room_key key_;
+  const instance_no instance_;
+  room_ports& ports_;
+  const clock& clock_;
+  uuid7_generator& ids_;
+  const room_options options_;
+
+  state state_ = state::loading;
+  generation generation_{};
+  room_no no_{};
+  room_info info_;                              // committed
+  room_seq committed_{};
+  room_seq assigned_{};
+  entry_no last_entry_{};
+  utc_time last_time_{};
+  std::deque<pending_entry> pending_;
+  std::int64_t pending_members_ = 0;            // change of member_count by pending_
+
+  std::unordered_map<user_id, std::optional<store::member_row>> members_;  // nullopt (big rooms only): known to be none
+  bool members_complete_ = true;
+  std::uint64_t members_forgotten_ = 0;         // look-ups from before a clean-up of members_ are asked again
+  std::unordered_map<user_id, overlay> overlay_;
+
+  std::unordered_map<key_ref, store::used_key, key_ref_hash> keys_;
+  std::deque<key_ref> keys_by_age_;
+  bool keys_complete_ = true;
+  std::unordered_map<key_ref, entry_no, key_ref_hash> pending_keys_;
+
+  std::deque<room_command_ptr> waiting_;        // for the opening
+  std::unordered_map<user_id, held_commands> held_;  // behind a look-up, per user who acts
+  std::size_t held_count_ = 0;
+  struct lookup_ref {
+    user_id user;
+    std::uint64_t forgotten = 0;
+  };
+  std::unordered_map<call_no, lookup_ref> lookups_;
+  call_no last_call_{};
+  std::optional<waiter> deleting_for_;
+
+  std::vector<std::pair<gateway_no, std::shared_ptr<replies>>> answers_;  // of this step
+};
+
+}  // namespace parley::actors
