@@ -1,0 +1,190 @@
+#pragma once
+/// One I/O thread's translation between the network and the actors: HTTP requests and WebSocket frames into messages,
+/// answers and publishes back. No CAF: messages come in through on(…), go out through node_bus.
+/// Owner      its I/O thread: everything here is called on the loop (`io`), nothing blocks.
+/// Bound      sends of a connection in work ≤ in_flight_max (beyond: its socket is not read); all sends hold admission
+///            credit; known API keys ≤ known_keys_max.
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "actors/messages.hpp"
+#include "net/auth.hpp"
+#include "net/call_table.hpp"
+#include "net/gateway_options.hpp"
+#include "net/http_server.hpp"
+#include "net/node_bus.hpp"
+#include "net/subscriptions.hpp"
+#include "net/ws_hub.hpp"
+#include "protocol/client_frame.hpp"
+#include "protocol/rest_body.hpp"
+
+namespace parley::net {
+
+/// A request's caller, known to be who it says.
+struct identity {
+  bool is_operator = false;
+  actors::tenant_snapshot_ptr tenant;            ///< of all but the operator
+  std::optional<user_id> user;                   ///< nullopt: the backend itself
+};
+
+class gateway_loop final : private hub_events, private delivery_ports {
+ public:
+  gateway_loop(boost::asio::io_context& io, actors::gateway_no no, const gateway_options& options, node_shared& shared,
+               node_bus& bus);
+  ~gateway_loop() override;
+
+  /// Opens the listener and starts the tick.
+  boost::system::error_code listen(const boost::asio::ip::tcp::endpoint& where);
+  [[nodiscard]] boost::asio::ip::tcp::endpoint local_endpoint() const { return http_.local_endpoint(); }
+
+  // From the actors.
+  void on(const actors::replies_ptr& m);
+  void on(const actors::publish_ptr& m);
+  void on(const actors::attached& m);
+  void on(const actors::created_ptr& m);
+  void on(const actors::tenant_created_ptr& m);
+  void on(const actors::cursors_stored_ptr& m);
+  void on(const actors::receipt_ptr& m);
+  void on(const actors::session_lost& m);
+  void on(const actors::authenticated_ptr& m);
+  void on(actors::call_no call, std::shared_ptr<const actors::read_result> result);
+
+  // The drain (DESIGN 6), step by step; all on the loop.
+  void stop_accepting();
+  /// `server.shutdown` with a personal delay to each; they are served on.
+  void announce_shutdown(std::chrono::milliseconds window);
+  /// Requests and sends whose answer is still owed.
+  [[nodiscard]] std::size_t in_work() const;
+  void close_all(close_code code);
+  [[nodiscard]] std::size_t connections() const { return hub_.size(); }
+  /// Ends the tick, so that the loop can run dry.
+  void stop();
+
+  // For the REST handlers (rest_*.cpp).
+  using response = boost::asio::awaitable<http_response>;
+  struct request_context {
+    http_request http;
+    identity who;
+    bool dialect = false;                        ///< an unprefixed path: ChatAPI's (SPEC 9)
+    std::vector<std::string> parameters;         ///< of the route, decoded
+  };
+  [[nodiscard]] const gateway_options& options() const { return options_; }
+  [[nodiscard]] node_shared& shared() { return shared_; }
+  [[nodiscard]] rest_body_parser& bodies() { return bodies_; }
+  [[nodiscard]] actors::gateway_no number() const { return no_; }
+  /// Its outcome may be an error.
+  boost::asio::awaitable<actors::room_outcome> command(request_context& r, const room_id& room,
+                                                       decltype(actors::room_command::what) what,
+                                                       std::size_t credit_bytes = 0);
+  boost::asio::awaitable<actors::read_result> read(tenant_no tenant, actors::read_query q);
+  boost::asio::awaitable<result<store::created_room>> create_room(store::new_room room);
+  boost::asio::awaitable<result<tenant_no>> create_tenant(store::new_tenant tenant);
+  boost::asio::awaitable<result<actors::cursors_stored_ptr>> move_cursors(user_key user, bool read,
+                                                                          std::vector<std::pair<room_id, room_seq>> rooms);
+  /// `GET /ws`: the handshake's answer; after it the socket is a connection of this gateway.
+  response upgrade(request_context& r);
+
+  static constexpr std::size_t in_flight_max = 256;    ///< sends of a connection in work; reading goes on at half of it
+  static constexpr std::size_t known_keys_max = 10000;
+
+ private:
+  struct ws_connection {
+    actors::tenant_snapshot_ptr tenant;          ///< nullptr: not authenticated yet
+    user_id user;
+    sync_mode mode = sync_mode::automatic;
+    std::uint32_t in_flight = 0;
+    bool open = false;                           ///< has its `hello`
+    bool paused = false;
+    mono_time auth_until{};
+  };
+  enum class ws_call_kind : std::uint8_t { send, cursor };
+  struct ws_call {
+    connection_no connection;
+    reply_refs refs;
+    ws_call_kind kind = ws_call_kind::send;
+    mono_time deadline{};
+  };
+  struct known_key {
+    actors::tenant_snapshot_ptr tenant;
+    std::list<sha256_digest>::iterator by_use;
+  };
+  struct digest_hash {
+    std::size_t operator()(const sha256_digest& d) const;
+  };
+
+  response handle(http_request request);
+  boost::asio::awaitable<result<identity>> authenticate(const credential& c);
+
+  // hub_events
+  void on_text(connection_no c, std::string_view text) override;
+  void on_pong(connection_no c) override;
+  void on_drained(connection_no c) override;
+  void on_gone(connection_no c, close_code code) override;
+  // delivery_ports
+  void send(connection_ref c, const frame_ptr& f) override;
+  [[nodiscard]] std::size_t space(connection_ref c) const override;
+  [[nodiscard]] bool takes(connection_ref c, std::size_t bytes) const override;
+  bool read(call_no call, tenant_no tenant, actors::read_query q) override;
+  void wake() override;
+
+  void adopt(boost::asio::ip::tcp::socket socket, std::string early, const identity& who, sync_mode mode);
+  void say_hello(connection_no c, const ws_connection& conn);
+  void on_command(connection_no c, ws_connection& conn, client_frame& frame);
+  void on_send(connection_no c, ws_connection& conn, const reply_refs& refs, send_message_frame& m);
+  void on_cursor(connection_no c, ws_connection& conn, const reply_refs& refs, cursor_frame& m);
+  actors::call_no begin_ws_call(connection_no c, ws_connection& conn, const reply_refs& refs, ws_call_kind kind);
+  void finish_ws_call(const ws_call& call);
+  void answer_send(const ws_call& call, const actors::room_outcome& outcome);
+  void answer_cursors(const ws_call& call, const actors::cursors_stored& m);
+  void reply_error(connection_no c, const reply_refs& refs, const error& why);
+  template <class Append>
+  void reply(connection_no c, Append&& append);
+  void pump();
+  void schedule_tick();
+  void tick();
+  /// Credit of tenant and node for one message; nullptr with `why` set: overloaded.
+  actors::credit_ptr take_credit(const actors::tenant_snapshot& tenant, std::size_t bytes, error& why);
+
+  boost::asio::io_context& io_;
+  const actors::gateway_no no_;
+  const gateway_options options_;
+  node_shared& shared_;
+  node_bus& bus_;
+  call_table calls_;
+  http_server http_;
+  ws_hub hub_;
+  subscriptions subscriptions_;
+  client_frame_parser frames_;
+  rest_body_parser bodies_;
+  uuid7_generator ids_;
+  std::unordered_map<connection_no, ws_connection> connections_;
+  std::unordered_map<actors::call_no, ws_call> ws_calls_;
+  std::deque<std::pair<mono_time, actors::call_no>> ws_deadlines_;  ///< one timeout for all: in order
+  std::uint64_t last_ws_call_ = std::uint64_t{1} << 62U;
+  std::uint64_t late_answers_ = 0;
+  std::unordered_map<sha256_digest, known_key, digest_hash> keys_;
+  std::list<sha256_digest> keys_by_use_;
+  std::vector<actors::publish_ptr> in_pass_;     ///< publishes whose pass is not over: their credit is held
+  bool pump_posted_ = false;
+  boost::asio::steady_timer timer_;
+  std::uint32_t ticks_ = 0;
+  bool stopping_ = false;
+  std::string scratch_;
+};
+
+/// What makes two sends the same (SPEC 2.4): content, meta and reply_to as JSON values.
+[[nodiscard]] hash128 body_hash(const send_message_frame& m);
+
+}  // namespace parley::net

@@ -1,0 +1,53 @@
+#pragma once
+/// What a gateway needs from the configuration and shares with its siblings.
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "actors/admission.hpp"
+#include "net/http_server.hpp"
+#include "net/ws_hub.hpp"
+#include "protocol/hash.hpp"
+#include "protocol/ids.hpp"
+#include "protocol/limits.hpp"
+#include "protocol/seams.hpp"
+
+namespace parley::actors {
+struct node_gauges;
+}
+
+namespace parley::net {
+
+struct gateway_options {
+  node_limits limits;
+  http_options http;
+  hub_options hub;
+  std::string master_key;                        ///< secret; compared in constant time, never shown
+  secret_key sealing_key{};
+  std::vector<std::string> ws_allowed_origins;
+  std::string server_version;
+  epoch_id epoch;
+  std::size_t ring_bytes = limits::ring_total_bytes;  ///< this gateway's share
+  std::uint32_t ws_max_unauthenticated = 1000;
+  std::chrono::milliseconds auth_frame_timeout{5000};
+};
+
+/// What all gateways of a node share: atomics and immutable things.
+struct node_shared {
+  const clock& now;
+  random_source& random;
+  const actors::node_gauges& gauges;
+  std::shared_ptr<actors::admission> budget;     ///< the node's admission credit
+  mono_time started;
+  std::atomic<bool> ready{false};                ///< `/readyz`
+  std::atomic<bool> draining{false};
+  std::atomic<std::int64_t> connections{0};      ///< open WebSockets, all gateways
+  std::atomic<std::uint64_t> messages_accepted{0};
+  std::atomic<std::int64_t> unauthenticated{0};
+};
+
+}  // namespace parley::net

@@ -1,0 +1,25 @@
+#pragma once
+/// What a gateway may say to the node's actors. Implemented by gateway_actor.cpp over CAF; thread: the gateway's own.
+
+#include "actors/messages.hpp"
+
+namespace parley::net {
+
+class node_bus {
+ public:
+  node_bus() = default;
+  node_bus(const node_bus&) = delete;
+  node_bus& operator=(const node_bus&) = delete;
+  virtual ~node_bus() = default;
+  virtual void to_directory(actors::room_command_ptr m) = 0;
+  virtual void to_directory(actors::attach_ptr m) = 0;
+  virtual void to_directory(actors::detach_ptr m) = 0;
+  virtual void to_directory(actors::move_cursors_ptr m) = 0;
+  virtual void to_directory(actors::authenticate_ptr m) = 0;
+  virtual void to_storage(actors::create_room_ptr m) = 0;
+  virtual void to_storage(actors::create_tenant_ptr m) = 0;
+  /// The answer comes as on(call, result). False: the readers' queue is full.
+  virtual bool read(actors::call_no call, tenant_no tenant, actors::read_query q) = 0;
+};
+
+}  // namespace parley::net

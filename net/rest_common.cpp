@@ -1,0 +1,77 @@
+#include <charconv>
+#include <utility>
+
+#include "net/routes.hpp"
+
+namespace parley::net {
+
+http_response json_response(int status, std::string body) {
+  http_response out;
+  out.status = status;
+  out.body = std::move(body);
+  return out;
+}
+
+http_response fail(const gateway_loop::request_context& r, const error& e) { return error_response(e, r.http.request_id); }
+
+namespace {
+/// A non-negative integer literal, digits only, within 2^53.
+std::optional<std::int64_t> whole_number(std::string_view text) {
+  std::int64_t value = 0;
+  if (text.empty() || text.front() == '-' || text.front() == '+') return std::nullopt;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failed != std::errc{} || end != text.data() + text.size() || value > (std::int64_t{1} << 53)) return std::nullopt;
+  return value;
+}
+constexpr std::int64_t offset_max = 10000;
+}  // namespace
+
+result<list_arguments> list_of(const gateway_loop::request_context& r, std::size_t max) {
+  list_arguments out;
+  out.limit = limits::list_default;
+  if (const auto text = r.http.query_value("limit")) {
+    const auto value = whole_number(*text);
+    if (!value || *value < 1) return invalid("limit", "a positive integer");
+    out.limit = std::min(static_cast<std::size_t>(*value), max);
+  }
+  if (const auto cursor = r.http.query_value("cursor")) out.cursor = *cursor;
+  if (const auto text = r.http.query_value("offset"); text && r.dialect) {
+    const auto value = whole_number(*text);
+    if (!value || *value > offset_max) return invalid("offset", "an integer from 0 to 10000");
+    if (!out.cursor.empty()) return invalid("offset", "either a cursor or an offset");
+    out.offset = static_cast<std::size_t>(*value);
+  }
+  return out;
+}
+
+result<store::page_position> position_of(const gateway_loop::request_context& r) {
+  using anchor = store::page_position::anchor;
+  store::page_position out{r.dialect ? anchor::oldest : anchor::newest, {}};
+  int given = 0;
+  for (const auto& [name, at] : {std::pair{"after_seq", anchor::after}, std::pair{"before_seq", anchor::before},
+                                 std::pair{"around_seq", anchor::around}}) {
+    const auto text = r.http.query_value(name);
+    if (!text) continue;
+    if (++given > 1) return invalid(name, "only one position at a time");
+    const auto value = whole_number(*text);
+    if (!value) return invalid(name, "an integer, 0 or more");
+    out = {at, room_seq{*value}};
+  }
+  return out;
+}
+
+result<std::string> idempotency_key(const gateway_loop::request_context& r) {
+  const auto count = r.http.header_count("idempotency-key");
+  if (count == 0) return std::string{};
+  const auto key = r.http.header("idempotency-key");
+  if (count > 1 || key.empty() || key.size() > limits::client_msg_id_max_bytes) {
+    return invalid("Idempotency-Key", "one key of 1 to 128 bytes");
+  }
+  return std::string{key};
+}
+
+room_id parse_room(std::string_view text) { return room_id::parse(text).value_or(room_id{}); }
+
+user_key user_of(const gateway_loop::request_context& r) { return {r.who.tenant->no, *r.who.user}; }
+
+}  // namespace parley::net

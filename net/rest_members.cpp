@@ -1,0 +1,114 @@
+#include <utility>
+
+#include "net/routes.hpp"
+#include "protocol/server_frame.hpp"
+
+namespace parley::net {
+
+namespace {
+
+void append_members(std::string& out, const std::vector<member_view>& members) {
+  out += R"({"members":[)";
+  for (const auto& m : members) {
+    if (out.back() != '[') out += ',';
+    append_member(out, m);
+  }
+  out += ']';
+}
+
+}  // namespace
+
+gateway_loop::response rest_list_members(gateway_loop& g, gateway_loop::request_context& r) {
+  const auto arguments = list_of(r, limits::list_max);
+  if (!arguments) co_return fail(r, arguments.error());
+  auto asked = g.read(
+      r.who.tenant->no, actors::members_query{{r.who.tenant->no, parse_room(r.parameters[0])}, r.who.user,
+                                              arguments->limit, arguments->cursor, arguments->offset});
+  auto answer = co_await std::move(asked);
+  if (const auto* failed = std::get_if<error>(&answer)) co_return fail(r, *failed);
+  const auto& list = std::get<actors::members_result_page>(answer).list;
+  // Above 50 members no cursors are shown (SPEC 4 `receipt_max_members`).
+  constexpr std::int64_t receipt_max_members = 50;
+  std::vector<member_view> shown;
+  for (const auto& m : list.members) {
+    member_view view{m.member.user, m.member.role, m.member.joined_at, {}, {}, {}};
+    if (list.member_count <= receipt_max_members) {
+      view.last_ack = m.last_ack;
+      view.last_read = m.last_read;
+    }
+    shown.push_back(std::move(view));
+  }
+  std::string out;
+  append_members(out, shown);
+  out += R"(,"next_cursor":)";
+  if (list.next_cursor.empty()) {
+    out += "null";
+  } else {
+    append_json_string(out, list.next_cursor);
+  }
+  co_return json_response(200, out + "}");
+}
+
+gateway_loop::response rest_add_members(gateway_loop& g, gateway_loop::request_context& r) {
+  auto body = g.bodies().add_members(r.http.body);
+  if (!body) co_return fail(r, body.error());
+  auto asked = g.command(r, parse_room(r.parameters[0]),
+                                 actors::add_members_command{std::move(body->users), body->role.value_or(member_role::member)});
+  auto done = co_await std::move(asked);
+  if (const auto* failed = std::get_if<error>(&done)) co_return fail(r, *failed);
+  std::vector<member_view> shown;
+  for (const auto& m : std::get<actors::members_result>(done).added) {
+    shown.push_back({m.user, m.role, m.joined_at, {}, m.joined_seq, m.joined_seq});
+  }
+  std::string out;
+  append_members(out, shown);
+  co_return json_response(200, out + "}");
+}
+
+gateway_loop::response rest_remove_member(gateway_loop& g, gateway_loop::request_context& r) {
+  auto asked = g.command(r, parse_room(r.parameters[0]), actors::remove_member_command{user_id{r.parameters[1]}});
+  auto done = co_await std::move(asked);
+  if (const auto* failed = std::get_if<error>(&done)) co_return fail(r, *failed);
+  co_return json_response(204, {});
+}
+
+gateway_loop::response rest_join(gateway_loop& g, gateway_loop::request_context& r) {
+  auto asked = g.command(r, parse_room(r.parameters[0]), actors::join_command{});
+  auto done = co_await std::move(asked);
+  if (const auto* failed = std::get_if<error>(&done)) co_return fail(r, *failed);
+  const auto& joined = std::get<actors::room_result>(done);
+  std::string out;
+  append_room(out, joined.info, joined.role);
+  co_return json_response(200, std::move(out));
+}
+
+gateway_loop::response rest_leave(gateway_loop& g, gateway_loop::request_context& r) {
+  auto asked = g.command(r, parse_room(r.parameters[0]), actors::leave_command{});
+  auto done = co_await std::move(asked);
+  if (const auto* failed = std::get_if<error>(&done)) co_return fail(r, *failed);
+  co_return json_response(204, {});
+}
+
+namespace {
+
+gateway_loop::response move_cursor(gateway_loop& g, gateway_loop::request_context& r, bool read) {
+  const auto body = g.bodies().cursor(r.http.body);
+  if (!body) co_return fail(r, body.error());
+  std::vector<std::pair<room_id, room_seq>> rooms;
+  rooms.push_back(*body);
+  auto asked = g.move_cursors(user_of(r), read, std::move(rooms));
+  auto moved = co_await std::move(asked);
+  if (!moved) co_return fail(r, moved.error());
+  const auto& outcome = (*moved)->rooms.front().outcome;
+  if (const auto* failed = std::get_if<error>(&outcome)) co_return fail(r, *failed);
+  const auto& state = std::get<store::cursor_state>(outcome);
+  co_return json_response(
+      200, R"({"success":true,"seq":)" + std::to_string((read ? state.last_read : state.last_ack).value) + "}");
+}
+
+}  // namespace
+
+gateway_loop::response rest_ack(gateway_loop& g, gateway_loop::request_context& r) { return move_cursor(g, r, false); }
+gateway_loop::response rest_read(gateway_loop& g, gateway_loop::request_context& r) { return move_cursor(g, r, true); }
+
+}  // namespace parley::net

@@ -1,0 +1,79 @@
+#pragma once
+/// SPEC section 4 as a table: method, path, who may call, handler. `/v1/…` and the same path without prefix.
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "net/gateway_loop.hpp"
+
+namespace parley::net {
+
+enum class who_may : std::uint8_t {
+  anyone,         ///< no credential needed, none looked at
+  operator_only,  ///< X-Master-Key
+  tenant,         ///< the backend, or a user of the tenant
+  user,           ///< a user: the bare backend gets 400, field `user_id`
+  backend,        ///< the backend itself, without a user
+};
+
+using route_handler = gateway_loop::response (*)(gateway_loop&, gateway_loop::request_context&);
+struct route {
+  std::string_view method;
+  std::string_view path;  ///< `{name}` is a parameter: one segment
+  who_may who;
+  route_handler handler;
+};
+[[nodiscard]] std::span<const route> routes();
+
+struct route_match {
+  const route* found = nullptr;
+  bool path_known = false;
+  std::string allow;                      ///< of the path's methods, for 405
+  std::vector<std::string> parameters;
+  bool dialect = false;
+};
+/// HEAD is looked up as GET.
+[[nodiscard]] route_match find_route(std::string_view method, const std::vector<std::string>& segments);
+
+// rest_*.cpp. In them a question is asked in one statement and awaited in the next: g++ 12 destroys braced temporaries
+// of a co_await's own full expression twice (GCC bug 99576 and its kin).
+gateway_loop::response rest_create_room(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_list_rooms(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_get_room(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_delete_room(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_list_members(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_add_members(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_remove_member(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_join(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_leave(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_send(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_messages(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_events(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_ack(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_read(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_create_tenant(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_list_tenants(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_get_tenant(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_livez(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_readyz(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_health(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_ws(gateway_loop& g, gateway_loop::request_context& r);
+
+// What the handlers share (rest_common.cpp).
+[[nodiscard]] http_response json_response(int status, std::string body);
+[[nodiscard]] http_response fail(const gateway_loop::request_context& r, const error& e);
+struct list_arguments {
+  std::size_t limit = 0;
+  std::string cursor;
+  std::size_t offset = 0;
+};
+/// `limit`, `cursor` and, in the dialect, `offset` (SPEC 4 «Lists», CHATAPI row 8).
+[[nodiscard]] result<list_arguments> list_of(const gateway_loop::request_context& r, std::size_t max);
+[[nodiscard]] result<store::page_position> position_of(const gateway_loop::request_context& r);
+/// `Idempotency-Key`: 1–128 bytes; empty: none.
+[[nodiscard]] result<std::string> idempotency_key(const gateway_loop::request_context& r);
+[[nodiscard]] room_id parse_room(std::string_view text);
+[[nodiscard]] user_key user_of(const gateway_loop::request_context& r);
+
+}  // namespace parley::net

@@ -1,0 +1,1066 @@
+#include "net/subscriptions.hpp"
+
+#include "protocol/assert.hpp"
+#include "protocol/planted.hpp"
+#include "protocol/server_frame.hpp"
+
+#include <algorithm>
+#include <unordered_set>
+#include <utility>
+
+namespace parley::net {
+
+namespace {
+constexpr auto retry_soon = std::chrono::milliseconds{200};
+constexpr std::size_t frames_per_serve =
+    128;  // one subscription's share of a pass: others are due too
+constexpr std::size_t sync_steps_per_pass = 256;  // outcomes of one connection in a pass
+constexpr std::size_t page_min_bytes = 4096;
+
+room_seq later(room_seq a, room_seq b) { return std::max(a, b); }
+}  // namespace
+
+subscriptions::subscriptions(delivery_ports& ports, const subscriptions_options& options)
+    : ports_(ports),
+      options_(options) {}
+subscriptions::~subscriptions() = default;
+
+template <class Append>
+frame_ptr subscriptions::frame(Append&& append) {
+  scratch_.clear();
+  append(scratch_);
+  return make_text_frame(scratch_);
+}
+
+void subscriptions::reply_error(connection_ref c, const reply_refs& refs, const error& why) {
+  ports_.send(c, frame([&](std::string& out) { append_error_frame(out, refs, why); }));
+}
+
+// ---- connections ------------------------------------------------------------------------------------------------
+
+subscriptions::connection* subscriptions::find(connection_ref c) {
+  const auto it = by_ref_.find(c);
+  return it == by_ref_.end() ? nullptr : &conns_[it->second];
+}
+
+void subscriptions::add(connection_ref c, const user_key& user, sync_mode mode) {
+  slot index;
+  if (free_conns_.empty()) {
+    index = static_cast<slot>(conns_.size());
+    conns_.emplace_back();
+  } else {
+    index = free_conns_.back();
+    free_conns_.pop_back();
+  }
+  auto& conn = conns_[index];
+  conn.ref = c;
+  conn.used = true;
+  conn.mode = mode;
+  conn.goes_live = mode == sync_mode::automatic;
+  conn.awaiting_list = true;  // until start(): nothing may come before `hello`
+  conn.user = &users_.try_emplace(user).first->first;
+  by_ref_.emplace(c, index);
+  static const bool subscribe_before_register = planted_defect("subscribe_before_register");
+  if (!subscribe_before_register) register_user(index);
+}
+
+void subscriptions::register_user(slot c) {
+  if (conns_[c].registered) return;
+  conns_[c].registered = true;
+  users_.at(*conns_[c].user).push_back(c);
+}
+
+void subscriptions::start(connection_ref c) {
+  auto* conn = find(c);
+  if (conn == nullptr) return;
+  if (conn->mode == sync_mode::manual) {
+    conn->awaiting_list = false;
+    return;
+  }
+  conn->sync = std::make_unique<sync_state>();
+  conn->sync->automatic = true;
+  conn->sync->start_done = false;
+  conn->sync->asking = sync_state::ask::list;
+  ask(by_ref_.at(c));
+}
+
+void subscriptions::remove(connection_ref c) {
+  const auto it = by_ref_.find(c);
+  if (it == by_ref_.end()) return;
+  const auto index = it->second;
+  by_ref_.erase(it);
+  auto& conn = conns_[index];
+  while (!conn.subs.empty()) drop_sub(conn.subs.back().second);
+  if (auto user = users_.find(*conn.user); user != users_.end()) {
+    std::erase(user->second, index);
+    // Another connection of the user may use the key while not registered (a planted defect only).
+    if (user->second.empty()) users_.erase(user);
+  }
+  const auto uses = conn.uses + 1;
+  conn = connection{};
+  conn.uses = uses;
+  free_conns_.push_back(index);
+}
+
+std::vector<connection_ref> subscriptions::connections_of(const user_key& user) const {
+  std::vector<connection_ref> out;
+  if (const auto it = users_.find(user); it != users_.end()) {
+    for (const auto c : it->second) out.push_back(conns_[c].ref);
+  }
+  return out;
+}
+
+// ---- rooms and subscriptions --------------------------------------------------------------------------------------
+
+subscriptions::slot subscriptions::find_room(const room_key& key) const {
+  const auto it = by_room_.find(key);
+  return it == by_room_.end() ? no_slot : it->second;
+}
+
+subscriptions::slot subscriptions::room_for(const room_key& key, room_no no) {
+  if (const auto known = find_room(key); known != no_slot) return known;
+  slot index;
+  if (free_rooms_.empty()) {
+    index = static_cast<slot>(rooms_.size());
+    rooms_.emplace_back();
+  } else {
+    index = free_rooms_.back();
+    free_rooms_.pop_back();
+  }
+  auto& room = rooms_[index];
+  room.key = key;
+  room.no = no;
+  room.used = true;
+  room.by_publish = by_publish_.insert(by_publish_.end(), index);
+  by_room_.emplace(key, index);
+  return index;
+}
+
+void subscriptions::release_room(slot r) {
+  ring_drop(r);
+  by_publish_.erase(rooms_[r].by_publish);
+  by_room_.erase(rooms_[r].key);
+  rooms_[r] = room_state{};
+  free_rooms_.push_back(r);
+}
+
+subscriptions::slot subscriptions::find_sub(const connection& c, slot room) const {
+  const auto it = std::lower_bound(c.subs.begin(), c.subs.end(), std::pair{room, slot{0}});
+  return it != c.subs.end() && it->first == room ? it->second : no_slot;
+}
+
+subscriptions::slot subscriptions::add_sub(slot c, slot room, room_seq sent, room_seq base,
+                                           bool in_bulk) {
+  slot index;
+  if (free_subs_.empty()) {
+    index = static_cast<slot>(subs_.size());
+    subs_.emplace_back();
+  } else {
+    index = free_subs_.back();
+    free_subs_.pop_back();
+  }
+  auto& sub = subs_[index];
+  const auto uses = sub.uses;
+  sub = subscription{};
+  sub.uses = uses;
+  sub.conn = c;
+  sub.room = room;
+  sub.sent = sent;
+  sub.base = base;
+  sub.in_room = static_cast<std::uint32_t>(rooms_[room].subs.size());
+  rooms_[room].subs.push_back(index);
+  auto& list = conns_[c].subs;
+  if (in_bulk) {
+    list.emplace_back(room, index);
+  } else {
+    list.insert(std::upper_bound(list.begin(), list.end(), std::pair{room, index}), {room, index});
+  }
+  ++live_subscriptions_;
+  return index;
+}
+
+void subscriptions::sort_subs(slot c) { std::sort(conns_[c].subs.begin(), conns_[c].subs.end()); }
+
+void subscriptions::drop_sub(slot s) {
+  auto& sub = subs_[s];
+  auto& room = rooms_[sub.room];
+  auto& list = conns_[sub.conn].subs;
+  const auto it = std::lower_bound(list.begin(), list.end(), std::pair{sub.room, slot{0}});
+  PARLEY_ASSERT(it != list.end() && it->second == s);
+  list.erase(it);
+  const auto last = room.subs.back();
+  room.subs[sub.in_room] = last;
+  subs_[last].in_room = sub.in_room;
+  room.subs.pop_back();
+  const auto r = sub.room;
+  if (sub.has_stints) stints_.erase(s);
+  if (sub.announcing) announces_.erase(s);
+  const auto uses = sub.uses + 1;
+  sub = subscription{};
+  sub.uses = uses;
+  free_subs_.push_back(s);
+  --live_subscriptions_;
+  if (rooms_[r].subs.empty()) release_room(r);
+}
+
+// ---- rings ------------------------------------------------------------------------------------------------------
+
+void subscriptions::ring_add(slot r, const std::vector<frame_ptr>& frames, room_seq first) {
+  auto& room = rooms_[r];
+  const auto skip = std::max<std::int64_t>(0, room.head.value + 1 - first.value);
+  for (auto at = static_cast<std::size_t>(skip); at < frames.size(); ++at) {
+    room.ring.push_back(frames[at]);
+    room.ring_bytes += frames[at]->bytes.size();
+    ring_bytes_ += frames[at]->bytes.size();
+  }
+  room.head = room_seq{first.value + static_cast<std::int64_t>(frames.size()) - 1};
+  while (room.ring_bytes > limits::ring_room_max_bytes && !room.ring.empty()) {
+    room.ring_bytes -= room.ring.front()->bytes.size();
+    ring_bytes_ -= room.ring.front()->bytes.size();
+    room.ring.pop_front();
+  }
+  by_publish_.splice(by_publish_.end(), by_publish_, room.by_publish);
+  ring_trim();
+}
+
+void subscriptions::ring_trim() {
+  for (auto it = by_publish_.begin(); ring_bytes_ > options_.ring_bytes && it != by_publish_.end();
+       ++it) {
+    auto& room = rooms_[*it];
+    while (ring_bytes_ > options_.ring_bytes && !room.ring.empty()) {
+      room.ring_bytes -= room.ring.front()->bytes.size();
+      ring_bytes_ -= room.ring.front()->bytes.size();
+      room.ring.pop_front();
+    }
+  }
+}
+
+void subscriptions::ring_drop(slot r) {
+  auto& room = rooms_[r];
+  ring_bytes_ -= room.ring_bytes;
+  room.ring_bytes = 0;
+  room.ring.clear();
+}
+
+void subscriptions::raise_head(slot r, room_seq head) {
+  if (head <= rooms_[r].head) return;
+  ring_drop(r);  // what lies between is in the log only
+  rooms_[r].head = head;
+}
+
+// ---- publishes --------------------------------------------------------------------------------------------------
+
+void subscriptions::log(const actors::publish& m) {
+  log_.push_back({m.room, m.no, m.last_seq(), m.commit, m.gone, m.members});
+  while (log_.size() > limits::publish_log_entries) {
+    log_.pop_front();
+    ++log_begin_;
+  }
+}
+
+void subscriptions::on(const actors::publish_ptr& m) {
+  log(*m);
+  if (const auto r = find_room(m->room); r != no_slot) {
+    auto& room = rooms_[r];
+    if (m->gone) {
+      for (const auto s : room.subs) {
+        auto& sub = subs_[s];
+        sub.gone = true;
+        if (sub.until == never) sub.until = room.head;
+        if (sub.has_stints && stints_[s].back().until == never) stints_[s].back().until = room.head;
+      }
+    } else if (!m->frames.empty() && m->last_seq() > room.head) {
+      if (m->first_seq.value > room.head.value + 1) {
+        ring_drop(r);
+        room.head = room_seq{m->first_seq.value - 1};
+      }
+      ring_add(r, m->frames, m->first_seq);
+    }
+    for (const auto s : room.subs) make_due(s);
+  }
+  for (const auto& change : m->members) {
+    const auto user = users_.find(user_key{m->room.tenant, change.user});
+    if (user == users_.end()) continue;
+    for (const auto c : user->second) {
+      if (!conns_[c].awaiting_list || find_sub(conns_[c], find_room(m->room)) != no_slot) {
+        apply(c, m->room, m->no, m->commit, change);
+      }
+    }
+  }
+}
+
+/// What passed by while a snapshot was being read: everything of the publish log from `from` on that the snapshot has
+/// not seen. `only`: of these rooms, and only where the connection now has a subscription.
+void subscriptions::replay(slot c, std::uint64_t from, commit_no snapshot,
+                           const std::vector<room_key>* only) {
+  for (auto at = std::max(from, log_begin_) - log_begin_; at < log_.size(); ++at) {
+    const auto& e = log_[at];
+    if (e.commit <= snapshot) continue;
+    if (only != nullptr && std::find(only->begin(), only->end(), e.room) == only->end()) continue;
+    const auto r = find_room(e.room);
+    const auto s = r == no_slot ? no_slot : find_sub(conns_[c], r);
+    if (s != no_slot) {
+      raise_head(r, e.last_seq);
+      if (e.gone) {
+        subs_[s].gone = true;
+        if (subs_[s].until == never) subs_[s].until = rooms_[r].head;
+      }
+    }
+    if (only != nullptr && s == no_slot) continue;
+    for (const auto& change : e.members) {
+      if (change.user == conns_[c].user->user && e.room.tenant == conns_[c].user->tenant) {
+        apply(c, e.room, e.no, e.commit, change);
+      }
+    }
+  }
+}
+
+void subscriptions::apply(slot c, const room_key& key, room_no no, commit_no commit,
+                          const actors::member_change& change) {
+  const auto room = find_room(key);
+  const auto s = room == no_slot ? no_slot : find_sub(conns_[c], room);
+  const auto added = [&] {
+    return frame([&](std::string& out) { append_room_added(out, *change.room_json, change.seq); });
+  };
+  if (s != no_slot) {
+    auto& sub = subs_[s];
+    // What this subscription started from, or has heard already (a replay repeats it), changes nothing.
+    auto known_to = sub.until != never ? sub.until : sub.base;
+    if (sub.has_stints) {
+      const auto& last = stints_.at(s).back();
+      known_to = last.until != never ? last.until : last.start;
+    }
+    if (change.seq <= known_to) return;
+    const bool member_at_the_end =
+        sub.has_stints ? stints_.at(s).back().until == never : sub.until == never;
+    if (change.joined && !member_at_the_end) {
+      stints_[s].push_back({change.seq, never, added()});
+      sub.has_stints = true;
+    } else if (!change.joined && member_at_the_end) {
+      (sub.has_stints ? stints_.at(s).back().until : sub.until) = change.seq;
+    }
+    make_due(s);
+    return;
+  }
+  if (commit <= conns_[c].list_commit) return;  // the room list has it
+  if (!change.joined) {
+    // It had no subscription here (never asked for, or unsubscribed): it only informs.
+    ports_.send(conns_[c].ref, frame([&](std::string& out) { append_room_removed(out, key.room); }));
+    return;
+  }
+  if (!conns_[c].goes_live || conns_[c].subs.size() >= options_.max_subscriptions) {
+    ports_.send(conns_[c].ref, added());
+    return;
+  }
+  const auto r = room_for(key, no);
+  raise_head(r, change.seq);
+  const auto fresh = add_sub(c, r, change.seq, change.seq);
+  subs_[fresh].announcing = true;
+  announces_[fresh] = added();
+  make_due(fresh);
+}
+
+// ---- serving ----------------------------------------------------------------------------------------------------
+
+room_seq subscriptions::limit(const subscription& s) const {
+  auto to = std::min(rooms_[s.room].head, s.until);
+  if (s.syncing) to = std::min(to, conns_[s.conn].sync->target);
+  return to;
+}
+
+void subscriptions::make_due(slot s) {
+  auto& sub = subs_[s];
+  if (sub.conn == no_slot || sub.queued || sub.held || sub.page_pending || sub.blocked || sub.retry)
+    return;
+  if (!sub.announcing && sub.sent >= limit(sub) && sub.sent < sub.until && !sub.syncing) return;
+  sub.queued = true;
+  due_.push_back({false, s, sub.uses});
+  ports_.wake();
+}
+
+void subscriptions::make_due_connection(slot c) {
+  auto& sync = conns_[c].sync;
+  if (!sync || sync->queued || sync->blocked) return;
+  sync->queued = true;
+  due_.push_back({true, c, conns_[c].uses});
+  ports_.wake();
+}
+
+bool subscriptions::run(std::size_t max_sends) {
+  while (!due_.empty() && max_sends > 0) {
+    const auto item = due_.front();
+    due_.pop_front();
+    if (item.is_connection) {
+      if (conns_[item.index].uses != item.uses || !conns_[item.index].used ||
+          !conns_[item.index].sync)
+        continue;
+      conns_[item.index].sync->queued = false;
+      step_sync(item.index);
+      --max_sends;
+    } else {
+      if (subs_[item.index].uses != item.uses) continue;
+      subs_[item.index].queued = false;
+      max_sends -= std::min(
+          max_sends,
+          std::max<std::size_t>(1, serve(item.index, std::min(max_sends, frames_per_serve))));
+    }
+  }
+  return !due_.empty();
+}
+
+bool subscriptions::try_send(slot c, const frame_ptr& f) {
+  const auto ref = conns_[c].ref;
+  if (!ports_.takes(ref, f->bytes.size())) return false;
+  ports_.send(ref, f);
+  return true;
+}
+
+void subscriptions::block(slot s) {
+  subs_[s].blocked = true;
+  conns_[subs_[s].conn].blocked.push_back(s);
+}
+
+std::size_t subscriptions::serve(slot s, std::size_t budget) {
+  auto& sub = subs_[s];
+  if (sub.held || sub.page_pending || sub.blocked || sub.retry) return 0;
+  std::size_t frames = 0;
+  if (sub.announcing) {
+    if (!try_send(sub.conn, announces_.at(s))) {
+      block(s);
+      return frames;
+    }
+    sub.announcing = false;
+    announces_.erase(s);
+    ++frames;
+  }
+  const auto& room = rooms_[sub.room];
+  while (sub.sent < limit(sub)) {
+    if (frames >= budget) {
+      make_due(s);
+      return frames;
+    }
+    const auto ring_first = room.head.value - static_cast<std::int64_t>(room.ring.size()) + 1;
+    if (sub.sent.value + 1 < ring_first) {
+      ask_page(s);
+      return frames;
+    }
+    if (!try_send(sub.conn, room.ring[static_cast<std::size_t>(sub.sent.value + 1 - ring_first)])) {
+      block(s);
+      return frames;
+    }
+    ++sub.sent;
+    ++frames;
+    ++counters_.frames_from_ring;
+  }
+  if (sub.syncing) {
+    // All that its sync promised is sent: the outcome comes before anything later.
+    sub.held = true;
+    conns_[sub.conn].sync->reached = true;
+    make_due_connection(sub.conn);
+  } else if (sub.sent >= sub.until) {
+    finish_stint(s);
+  }
+  return frames;
+}
+
+/// The membership is sent to its end: `room.removed`, then the next one or nothing. False: blocked.
+bool subscriptions::finish_stint(slot s) {
+  auto& sub = subs_[s];
+  const auto key = rooms_[sub.room].key;
+  if (!try_send(sub.conn, frame([&](std::string& out) { append_room_removed(out, key.room); }))) {
+    block(s);
+    return false;
+  }
+  if (!sub.has_stints) {
+    auto& conn = conns_[sub.conn];
+    if (conn.awaiting_list) conn.lost_rooms.emplace_back(key, sub.until);
+    drop_sub(s);
+    return true;
+  }
+  auto& later_ones = stints_.at(s);
+  auto next = std::move(later_ones.front());
+  later_ones.pop_front();
+  if (later_ones.empty()) {
+    stints_.erase(s);
+    sub.has_stints = false;
+  }
+  sub.sent = next.start;
+  sub.base = next.start;
+  sub.until = next.until;
+  sub.announcing = true;
+  announces_[s] = std::move(next.announce);
+  make_due(s);
+  return true;
+}
+
+void subscriptions::ask_page(slot s) {
+  auto& sub = subs_[s];
+  const auto space = ports_.space(conns_[sub.conn].ref);
+  if (!ports_.takes(conns_[sub.conn].ref, page_min_bytes)) {
+    block(s);
+    return;
+  }
+  const auto call = ++last_call_;
+  const auto& room = rooms_[sub.room];
+  actors::page_query q{room.key,
+                       room.no,
+                       sub.sent,
+                       limit(sub),
+                       limits::page_max_entries,
+                       std::clamp(space, page_min_bytes, limits::page_max_bytes)};
+  if (!ports_.read(call, room.key.tenant, std::move(q))) {
+    ++counters_.reads_refused;
+    sub.retry = true;
+    retry_.push_back({false, s, sub.uses});
+    return;
+  }
+  ++counters_.pages;
+  sub.page_pending = true;
+  calls_.emplace(call, call_target{call_kind::page, s, sub.uses, 0, {}, {}});
+}
+
+void subscriptions::on_page(slot s, const actors::read_result& answer) {
+  auto& sub = subs_[s];
+  sub.page_pending = false;
+  const auto again_later = [&] {
+    sub.retry = true;
+    retry_.push_back({false, s, sub.uses});
+  };
+  const auto* page = std::get_if<actors::page_frames>(&answer);
+  if (page == nullptr) return again_later();
+  auto& room = rooms_[sub.room];
+  if (!page->room_exists) {
+    // Deleted: nothing of it is served any more, whatever was still owed.
+    sub.gone = true;
+    sub.until = sub.sent;
+    if (sub.has_stints) {
+      stints_.erase(s);
+      sub.has_stints = false;
+    }
+    make_due(s);
+    return;
+  }
+  room.first_seq = later(room.first_seq, page->first_seq);
+  const auto to = limit(sub);
+  auto start = page->after;
+  if (page->frames.empty()) start = std::min(room_seq{page->first_seq.value - 1}, to);
+  if (start > sub.sent) {
+    // Retention was faster: a stated gap instead of what is gone (SPEC 5).
+    sync_complete_info gap{.room = {},
+                           .outcome = sync_outcome::gap,
+                           .seq = start,
+                           .from_seq = sub.sent.next(),
+                           .to_seq = start,
+                           .truncated = true};
+    const auto text = room.key.room.id.to_string();
+    gap.room = text;
+    if (!try_send(sub.conn, frame([&](std::string& out) { append_sync_complete(out, gap); })))
+      return block(s);
+    sub.sent = start;
+    if (sub.syncing) conns_[sub.conn].sync->stated = true;
+  } else if (page->frames.empty()) {
+    return again_later();
+  }
+  if (page->after == sub.sent) {
+    for (const auto& f : page->frames) {
+      if (sub.sent >= to) break;
+      if (!try_send(sub.conn, f)) return block(s);
+      ++sub.sent;
+      ++counters_.frames_from_pages;
+    }
+  }
+  static const bool skip_head_recheck = planted_defect("skip_head_recheck");
+  if (skip_head_recheck && !sub.syncing && sub.sent >= to) return;
+  // A publish may have passed meanwhile: the head is looked at again.
+  if (!sub.queued) {
+    sub.queued = true;
+    due_.push_back({false, s, sub.uses});
+    ports_.wake();
+  }
+}
+
+void subscriptions::drained(connection_ref c) {
+  auto* conn = find(c);
+  if (conn == nullptr) return;
+  const auto index = by_ref_.at(c);
+  const auto blocked = std::exchange(conn->blocked, {});
+  for (const auto s : blocked) {
+    if (subs_[s].conn != index || !subs_[s].blocked) continue;
+    subs_[s].blocked = false;
+    if (!subs_[s].queued && !subs_[s].held) {
+      subs_[s].queued = true;
+      due_.push_back({false, s, subs_[s].uses});
+    }
+  }
+  if (conn->sync && conn->sync->blocked) {
+    conn->sync->blocked = false;
+    make_due_connection(index);
+  }
+  ports_.wake();
+}
+
+void subscriptions::tick() {
+  const auto again = std::exchange(retry_, {});
+  for (const auto& item : again) {
+    if (item.is_connection) {
+      if (conns_[item.index].uses == item.uses && conns_[item.index].sync) ask(item.index);
+    } else if (subs_[item.index].uses == item.uses) {
+      subs_[item.index].retry = false;
+      if (!subs_[item.index].queued && !subs_[item.index].held) {
+        subs_[item.index].queued = true;
+        due_.push_back({false, item.index, item.uses});
+      }
+    }
+  }
+  if (!again.empty()) ports_.wake();
+}
+
+void subscriptions::on(call_no call, const actors::read_result& answer) {
+  const auto it = calls_.find(call);
+  if (it == calls_.end()) return;
+  const auto t = std::move(it->second);
+  calls_.erase(it);
+  if (t.kind == call_kind::page) {
+    if (subs_[t.index].uses == t.uses) on_page(t.index, answer);
+    return;
+  }
+  if (!conns_[t.index].used || conns_[t.index].uses != t.uses) return;
+  switch (t.kind) {
+    case call_kind::list:
+      on_list(t.index, t.log_position, answer);
+      break;
+    case call_kind::check:
+      on_check(t.index, t.log_position, answer);
+      break;
+    default:
+      on_subscribed(t.index, t, answer);
+  }
+}
+
+// ---- sync -------------------------------------------------------------------------------------------------------
+
+void subscriptions::ask(slot c) {
+  auto& conn = conns_[c];
+  const auto call = ++last_call_;
+  const auto position = log_begin_ + log_.size();
+  bool asked = false;
+  call_kind kind = call_kind::list;
+  if (conn.sync->asking == sync_state::ask::list) {
+    asked = ports_.read(call, conn.user->tenant,
+                        actors::positions_query{conn.user->tenant, conn.user->user});
+  } else if (conn.sync->asking == sync_state::ask::check) {
+    kind = call_kind::check;
+    actors::check_query q{conn.user->tenant, conn.user->user, {}};
+    for (const auto& p : conn.sync->frame.rooms) q.rooms.push_back(p.room ? *p.room : room_id{});
+    asked = ports_.read(call, conn.user->tenant, std::move(q));
+  } else {
+    return;
+  }
+  if (asked) {
+    calls_.emplace(call, call_target{kind, c, conn.uses, position, {}, {}});
+  } else {
+    ++counters_.reads_refused;
+    retry_.push_back({true, c, conn.uses});
+  }
+}
+
+void subscriptions::sync(connection_ref c, const reply_refs& refs, sync_frame frame_in) {
+  auto* conn = find(c);
+  if (conn == nullptr) return;
+  if (frame_in.rooms.size() > options_.max_subscriptions) {
+    reply_error(c, refs, invalid("rooms", "too many rooms in one frame"));
+    return;
+  }
+  if (!conn->sync) {
+    conn->sync = std::make_unique<sync_state>();
+    conn->sync->next.push_back({refs, std::move(frame_in)});
+    begin_sync(by_ref_.at(c));
+    return;
+  }
+  if (conn->sync->next.size() >= sync_requests_max) {
+    reply_error(c, refs, unavailable("too many sync frames wait", retry_soon));
+    return;
+  }
+  conn->sync->next.push_back({refs, std::move(frame_in)});
+}
+
+/// Takes the next waiting request, or ends.
+void subscriptions::begin_sync(slot c) {
+  while (true) {
+    auto& conn = conns_[c];
+    if (conn.sync->next.empty()) {
+      conn.sync.reset();
+      return;
+    }
+    auto request = std::move(conn.sync->next.front());
+    auto rest = std::move(conn.sync->next);
+    rest.pop_front();
+    conn.sync = std::make_unique<sync_state>();
+    conn.sync->next = std::move(rest);
+    const bool live_already =
+        std::any_of(request.frame.rooms.begin(), request.frame.rooms.end(), [&](const auto& p) {
+          const auto r = p.room ? find_room({conn.user->tenant, *p.room}) : no_slot;
+          return r != no_slot && find_sub(conn, r) != no_slot;
+        });
+    if (live_already) {
+      reply_error(
+          conn.ref, request.refs,
+          error{error_code::conflict, "a room of it is live on this connection already", "rooms"});
+      continue;
+    }
+    conn.sync->refs = std::move(request.refs);
+    conn.sync->frame = std::move(request.frame);
+    if (conn.sync->frame.rest_live) {
+      conn.awaiting_list = true;
+      conn.lost_rooms.clear();
+      conn.sync->asking = sync_state::ask::list;
+      ask(c);
+    } else if (!conn.sync->frame.rooms.empty()) {
+      conn.sync->asking = sync_state::ask::check;
+      ask(c);
+    } else {
+      make_due_connection(c);
+    }
+    return;
+  }
+}
+
+void subscriptions::on_list(slot c, std::uint64_t log_position, const actors::read_result& answer) {
+  auto& conn = conns_[c];
+  if (!conn.sync || conn.sync->asking != sync_state::ask::list) return;
+  const auto* all = std::get_if<store::positions>(&answer);
+  if (all == nullptr) {
+    retry_.push_back({true, c, conn.uses});  // the disk can't be read now; nothing is lost by waiting
+    return;
+  }
+  if (log_position < log_begin_) {
+    ++counters_.list_overflows;
+    ask(c);
+    return;
+  }
+  conn.sync->asking = sync_state::ask::nothing;
+  static const bool subscribe_before_register = planted_defect("subscribe_before_register");
+  if (subscribe_before_register) register_user(c);
+  if (conn.sync->automatic) {
+    plan_automatic(c, *all);
+  } else {
+    std::vector<std::optional<store::room_position>> found;
+    for (const auto& p : conn.sync->frame.rooms) {
+      const auto it = std::find_if(all->rooms.begin(), all->rooms.end(), [&](const auto& known) {
+        return p.room && known.room == *p.room;
+      });
+      found.push_back(it == all->rooms.end() ? std::nullopt : std::optional{*it});
+    }
+    plan_manual(c, found, all);
+    conns_[c].goes_live = true;
+  }
+  conns_[c].list_commit = all->snapshot;
+  conns_[c].awaiting_list = false;
+  if (!subscribe_before_register) replay(c, log_position, all->snapshot, nullptr);
+  conns_[c].lost_rooms.clear();
+  make_due_connection(c);
+}
+
+void subscriptions::plan_automatic(slot c, const store::positions& all) {
+  const auto tenant = conns_[c].user->tenant;
+  std::vector<std::pair<slot, slot>> known = conns_[c].subs;  // subscribed by hand meanwhile
+  for (const auto& p : all.rooms) {
+    if (conns_[c].subs.size() >= options_.max_subscriptions) break;
+    const auto r = room_for({tenant, p.room}, p.no);
+    if (std::any_of(known.begin(), known.end(), [&](const auto& k) { return k.first == r; }))
+      continue;
+    raise_head(r, p.last_seq);
+    rooms_[r].first_seq = later(rooms_[r].first_seq, p.first_seq);
+    const auto s = add_sub(c, r, p.last_ack, p.last_seq, true);
+    subs_[s].held = true;
+    auto& sync = *conns_[c].sync;
+    sync.start.emplace_back(p.room, p.last_ack);
+    sync.items.push_back({p.room.id.to_string(), std::nullopt, s, subs_[s].uses, {}});
+    ++sync.rooms;
+  }
+  sort_subs(c);
+}
+
+std::vector<room_key> subscriptions::plan_manual(
+    slot c, const std::vector<std::optional<store::room_position>>& found,
+    const store::positions* all) {
+  const auto tenant = conns_[c].user->tenant;
+  auto& sync = *conns_[c].sync;
+  std::vector<room_key> added;
+  const auto removed_meanwhile = [&](const room_key& key, room_seq last) {
+    return std::any_of(conns_[c].lost_rooms.begin(), conns_[c].lost_rooms.end(),
+                       [&](const auto& lost) { return lost.first == key && last <= lost.second; });
+  };
+  const bool epoch_agrees = sync.frame.epoch && *sync.frame.epoch == options_.epoch.value;
+  std::unordered_set<room_id> listed;
+  for (std::size_t at = 0; at < found.size(); ++at) {
+    const auto& asked = sync.frame.rooms[at];
+    ++sync.rooms;
+    if (asked.room) listed.insert(*asked.room);
+    if (!asked.room || !found[at] || removed_meanwhile({tenant, *asked.room}, found[at]->last_seq) ||
+        conns_[c].subs.size() >= options_.max_subscriptions) {
+      sync.items.push_back({asked.text, sync_outcome::gone, no_slot, 0, {}});
+      continue;
+    }
+    const auto& p = *found[at];
+    const room_key key{tenant, p.room};
+    const auto r = room_for(key, p.no);
+    if (const auto live = find_sub(conns_[c], r); live != no_slot) {
+      sync.items.push_back({asked.text, sync_outcome::live, no_slot, 0, subs_[live].sent});
+      continue;
+    }
+    raise_head(r, p.last_seq);
+    rooms_[r].first_seq = later(rooms_[r].first_seq, p.first_seq);
+    std::optional<sync_outcome> outcome;
+    auto from = asked.after.value_or(p.last_seq);
+    if (!asked.after) {
+      outcome = sync_outcome::live;
+    } else if (from > p.last_seq || (from.value > 0 && !epoch_agrees)) {
+      outcome = sync_outcome::reset;
+      from = p.last_seq;
+    }
+    const auto s = add_sub(c, r, from, p.last_seq);
+    subs_[s].held = true;
+    sync.items.push_back({asked.text, outcome, s, subs_[s].uses, from});
+    added.push_back(key);
+  }
+  if (all != nullptr) {
+    for (const auto& p : all->rooms) {
+      const room_key key{tenant, p.room};
+      if (listed.contains(p.room) || conns_[c].subs.size() >= options_.max_subscriptions ||
+          removed_meanwhile(key, p.last_seq)) {
+        continue;
+      }
+      ++sync.rooms;
+      const auto r = room_for(key, p.no);
+      if (find_sub(conns_[c], r) != no_slot) continue;
+      raise_head(r, p.last_seq);
+      rooms_[r].first_seq = later(rooms_[r].first_seq, p.first_seq);
+      add_sub(c, r, p.last_seq, p.last_seq);
+    }
+  }
+  return added;
+}
+
+void subscriptions::on_check(slot c, std::uint64_t log_position, const actors::read_result& answer) {
+  auto& conn = conns_[c];
+  if (!conn.sync || conn.sync->asking != sync_state::ask::check) return;
+  const auto* checked = std::get_if<store::checked_rooms>(&answer);
+  if (checked == nullptr) {
+    retry_.push_back({true, c, conn.uses});
+    return;
+  }
+  if (log_position < log_begin_) {
+    ++counters_.list_overflows;
+    ask(c);
+    return;
+  }
+  conn.sync->asking = sync_state::ask::nothing;
+  const auto added = plan_manual(c, checked->rooms, nullptr);
+  replay(c, log_position, checked->snapshot, &added);
+  make_due_connection(c);
+}
+
+bool subscriptions::state_outcome(slot c, const sync_complete_info& s) {
+  if (try_send(c, frame([&](std::string& out) { append_sync_complete(out, s); }))) return true;
+  conns_[c].sync->blocked = true;
+  return false;
+}
+
+void subscriptions::step_sync(slot c) {
+  for (std::size_t steps = 0; steps < sync_steps_per_pass; ++steps) {
+    auto& sync = *conns_[c].sync;
+    if (sync.asking != sync_state::ask::nothing || sync.blocked) return;
+    if (!sync.start_done) {
+      const auto n = std::min(limits::sync_start_max_rooms, sync.start.size() - sync.start_sent);
+      const auto part = std::span{sync.start}.subspan(sync.start_sent, n);
+      if (!try_send(c, frame([&](std::string& out) { append_sync_start(out, part); }))) {
+        sync.blocked = true;
+        return;
+      }
+      sync.start_sent += n;
+      if (sync.start_sent == sync.start.size()) {
+        sync.start_done = true;
+        sync.start = {};
+      }
+      continue;
+    }
+    if (sync.items.empty()) {
+      if (!try_send(c, frame([&](std::string& out) {
+                      append_sync_done(out, sync.refs.request_id, sync.rooms);
+                    }))) {
+        sync.blocked = true;
+        return;
+      }
+      begin_sync(c);
+      return;
+    }
+    const auto& item = sync.items.front();
+    const bool valid = item.sub != no_slot && subs_[item.sub].uses == item.uses;
+    if (sync.active) {
+      if (!sync.reached) return;  // its entries are on their way
+      if (!sync.stated) {
+        const bool gone =
+            !valid ||
+            (subs_[item.sub].sent >= subs_[item.sub].until && subs_[item.sub].until < sync.target) ||
+            (valid && subs_[item.sub].gone);
+        sync_complete_info outcome{.room = item.room,
+                                   .outcome = gone ? sync_outcome::gone : sync_outcome::recovered,
+                                   .seq = gone ? std::nullopt : std::optional{sync.target}};
+        if (!state_outcome(c, outcome)) return;
+      }
+    } else if (item.stated_first || !valid) {
+      const auto outcome = item.stated_first.value_or(sync_outcome::gone);
+      sync_complete_info info{
+          .room = item.room,
+          .outcome = valid || outcome != sync_outcome::live ? outcome : sync_outcome::live,
+          .seq = outcome == sync_outcome::gone ? std::nullopt : std::optional{item.at}};
+      if (!state_outcome(c, info)) return;
+    } else {
+      auto& sub = subs_[item.sub];
+      const auto& room = rooms_[sub.room];
+      sync.target = std::max(sub.sent, std::min(room.head, sub.until));
+      const auto missing = sync.target.value - sub.sent.value;
+      const bool truncated = room.first_seq.value > sub.sent.value + 1 && missing > 0;
+      sync.stated = false;
+      if (missing > static_cast<std::int64_t>(options_.sync_max_events) || truncated) {
+        const auto to = std::min(
+            sync.target,
+            room_seq{std::max(sync.target.value - static_cast<std::int64_t>(options_.sync_max_events),
+                              room.first_seq.value - 1)});
+        sync_complete_info gap{.room = item.room,
+                               .outcome = sync_outcome::gap,
+                               .seq = to,
+                               .from_seq = sub.sent.next(),
+                               .to_seq = to,
+                               .truncated = truncated};
+        if (!state_outcome(c, gap)) return;
+        sub.sent = to;
+        sync.stated = true;
+      }
+      sync.active = true;
+      sync.reached = sub.sent >= sync.target;
+      sub.syncing = true;
+      if (!sync.reached) {
+        sub.held = false;
+        make_due(item.sub);
+      }
+      continue;
+    }
+    // The item is over: its subscription is live from here.
+    if (valid) {
+      const auto s = item.sub;
+      subs_[s].held = false;
+      subs_[s].syncing = false;
+      sync.active = false;
+      sync.items.pop_front();
+      make_due(s);
+    } else {
+      sync.active = false;
+      sync.items.pop_front();
+    }
+  }
+  make_due_connection(c);
+}
+
+// ---- subscribe, unsubscribe -----------------------------------------------------------------------------------------
+
+void subscriptions::subscribe(connection_ref c, const reply_refs& refs, const room_id& room) {
+  auto* conn = find(c);
+  if (conn == nullptr) return;
+  const auto index = by_ref_.at(c);
+  const auto r = find_room({conn->user->tenant, room});
+  if (const auto s = r == no_slot ? no_slot : find_sub(*conn, r); s != no_slot) {
+    ports_.send(
+        c, frame([&](std::string& out) { append_subscribed(out, refs, room, subs_[s].sent); }));
+    return;
+  }
+  if (conn->subs.size() >= options_.max_subscriptions) {
+    reply_error(c, refs,
+                error{error_code::conflict, "too many rooms on this connection", "room_id"});
+    return;
+  }
+  const auto call = ++last_call_;
+  if (!ports_.read(call, conn->user->tenant,
+                   actors::check_query{conn->user->tenant, conn->user->user, {room}})) {
+    ++counters_.reads_refused;
+    reply_error(c, refs, unavailable("the readers are busy", retry_soon));
+    return;
+  }
+  calls_.emplace(call, call_target{call_kind::subscribe, index, conn->uses,
+                                   log_begin_ + log_.size(), refs, room});
+}
+
+void subscriptions::on_subscribed(slot c, const call_target& t, const actors::read_result& answer) {
+  const auto ref = conns_[c].ref;
+  const auto* checked = std::get_if<store::checked_rooms>(&answer);
+  if (checked == nullptr || t.log_position < log_begin_) {
+    if (checked != nullptr) ++counters_.list_overflows;
+    reply_error(ref, t.refs, unavailable("the room could not be read", retry_soon));
+    return;
+  }
+  const auto& found = checked->rooms.front();
+  if (!found) {
+    reply_error(ref, t.refs, not_found("room"));
+    return;
+  }
+  const room_key key{conns_[c].user->tenant, t.room};
+  const auto r = room_for(key, found->no);
+  auto s = find_sub(conns_[c], r);
+  if (s == no_slot) {
+    raise_head(r, found->last_seq);
+    rooms_[r].first_seq = later(rooms_[r].first_seq, found->first_seq);
+    s = add_sub(c, r, found->last_seq, found->last_seq);
+    ports_.send(
+        ref, frame([&](std::string& out) { append_subscribed(out, t.refs, t.room, subs_[s].sent); }));
+    const std::vector<room_key> only{key};
+    replay(c, t.log_position, checked->snapshot, &only);
+    make_due(s);
+  } else {
+    ports_.send(
+        ref, frame([&](std::string& out) { append_subscribed(out, t.refs, t.room, subs_[s].sent); }));
+  }
+}
+
+void subscriptions::unsubscribe(connection_ref c, const reply_refs& refs, const room_id& room) {
+  auto* conn = find(c);
+  if (conn == nullptr) return;
+  const auto r = find_room({conn->user->tenant, room});
+  if (const auto s = r == no_slot ? no_slot : find_sub(*conn, r); s != no_slot) {
+    if (subs_[s].held || subs_[s].syncing) {
+      reply_error(
+          c, refs,
+          error{error_code::conflict, "the room is being synced on this connection", "room_id"});
+      return;
+    }
+    drop_sub(s);
+  }
+  ports_.send(c, frame([&](std::string& out) { append_ok(out, refs); }));
+}
+
+void subscriptions::check_invariants() const {
+  for (slot s = 0; s < subs_.size(); ++s) {
+    const auto& sub = subs_[s];
+    if (sub.conn == no_slot) continue;
+    const auto& room = rooms_[sub.room];
+    PARLEY_ASSERT(room.used && room.subs[sub.in_room] == s);
+    PARLEY_ASSERT(find_sub(conns_[sub.conn], sub.room) == s);
+    PARLEY_ASSERT(sub.sent <= room.head);
+    // No lost wake-up: who lags is due, held, waits for a page, is blocked or waits for a retry.
+    const bool lags =
+        sub.announcing || sub.sent < std::min(room.head, sub.until) || sub.sent >= sub.until;
+    PARLEY_ASSERT(!lags || sub.queued || sub.held || sub.page_pending || sub.blocked || sub.retry);
+    PARLEY_ASSERT(!sub.has_stints || !stints_.at(s).empty());
+  }
+  std::size_t bytes = 0;
+  for (const auto& room : rooms_) {
+    std::size_t own = 0;
+    for (const auto& f : room.ring) own += f->bytes.size();
+    PARLEY_ASSERT(own == room.ring_bytes);
+    bytes += own;
+  }
+  PARLEY_ASSERT(bytes == ring_bytes_);
+  PARLEY_ASSERT(log_.size() <= limits::publish_log_entries);
+}
+
+}  // namespace parley::net
