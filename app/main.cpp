@@ -1,0 +1,183 @@
+// The program: takes the command line apart and calls a command (commands.hpp).
+
+#include "app/commands.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <exception>
+#include <iostream>
+#include <utility>
+
+namespace {
+
+using namespace parley::app;
+
+constexpr const char* about =
+    "Parley, a multi-tenant chat node.\n\n"
+    "Try it:    parley serve --dev\n"
+    "Run it:    PARLEY_MASTER_API_KEY=... parley serve --config /etc/parley/parley.toml";
+
+constexpr const char* serve_examples =
+    "Examples:\n"
+    "  parley serve --dev\n"
+    "  parley serve --config /etc/parley/parley.toml\n"
+    "  PARLEY_MASTER_API_KEY_FILE=/run/secrets/master parley serve --listen :8080 --data-dir "
+    "/var/lib/parley\n"
+    "  parley serve --dev --set user_send_rate=0 --set ws_frame_rate=0\n\n"
+    "SIGTERM or SIGINT ends it gracefully, a second one at once; SIGHUP reads the configuration "
+    "again.";
+
+constexpr const char* verify_examples =
+    "Also beside a running node. Status 0: clean, 1: problems, 74: it can't be read.\n\n"
+    "Examples:\n"
+    "  parley verify --database /var/lib/parley/parley.db\n"
+    "  parley verify --config /etc/parley/parley.toml --json";
+
+constexpr const char* tenant_examples =
+    "While a node runs, its admin API is asked: --url, PARLEY_URL, or the configured address on "
+    "this machine, with\n"
+    "PARLEY_MASTER_API_KEY. Without a running node, --database, --config or --data-dir open the "
+    "database itself.\n\n"
+    "Examples:\n"
+    "  PARLEY_MASTER_API_KEY=... parley tenant create acme\n"
+    "  parley tenant list --url http://chat1:8080\n"
+    "  parley tenant create acme --database /var/lib/parley/parley.db";
+
+constexpr const char* config_examples =
+    "Examples:\n"
+    "  parley config check --config /etc/parley/parley.toml\n"
+    "  parley config print --limits\n"
+    "  parley config print --defaults > parley.toml";
+
+void add_config_options(CLI::App& command, config_arguments& arguments) {
+  command.add_option("--config", arguments.file, "TOML file with flat keys")->type_name("FILE");
+  command
+      .add_option("--set", arguments.sets, "Set one key, above all other layers; may be repeated")
+      ->type_name("KEY=VALUE")
+      ->take_all()
+      ->expected(1);
+  command.add_option("--data-dir", arguments.data_dir, "The node's directory")->type_name("DIR");
+}
+
+void add_serve_options(CLI::App& command, config_arguments& arguments) {
+  command.add_option("--listen", arguments.listen, "Address for REST and WebSocket, such as :8080")
+      ->type_name("ADDRESS");
+  command.add_option("--log-level", arguments.log_level, "debug, info, warn or error")
+      ->type_name("LEVEL");
+  command.add_option("--log-format", arguments.log_format, "json or text")->type_name("FORMAT");
+}
+
+void add_database_option(CLI::App& command, config_arguments& arguments) {
+  command.add_option("--database", arguments.database, "The database's file")->type_name("FILE");
+}
+
+/// The commands and what they write into.
+class command_line {
+ public:
+  command_line() : app_(about, "parley") {
+    app_.require_subcommand(1);
+    app_.failure_message(CLI::FailureMessage::simple);
+    add_serve();
+    add_tenant();
+    add_verify();
+    add_config();
+    auto* version = app_.add_subcommand("version", "Print the version");
+    version->add_flag("--json", version_json_, "As JSON, with what it was built with");
+    version->callback([this] { status_ = run_version(version_json_, std::cout); });
+    app_.set_help_all_flag("--help-all", "All commands with their options");
+  }
+
+  int run(int argc, char** argv) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+      // Help is a success; everything else is a mistake in the command line, whatever number CLI11 has for it.
+      return app_.exit(e) == 0 ? static_cast<int>(exit_status::ok)
+                               : static_cast<int>(exit_status::usage);
+    }
+    return static_cast<int>(status_);
+  }
+
+ private:
+  void add_serve() {
+    auto* serve = app_.add_subcommand("serve", "Run a node");
+    serve->footer(serve_examples);
+    add_config_options(*serve, serve_.config);
+    add_serve_options(*serve, serve_.config);
+    serve->add_flag("--dev", serve_.dev,
+                    "For trying things out: loopback only, a demo tenant, prints how to connect");
+    serve->callback([this] { status_ = run_serve(serve_); });
+  }
+
+  void add_tenant() {
+    auto* tenant = app_.add_subcommand("tenant", "Make and list tenants");
+    tenant->require_subcommand(1);
+    tenant->footer(tenant_examples);
+    auto* create = tenant->add_subcommand("create", "Make a tenant; prints its secrets, once");
+    create->add_option("name", tenant_.name, "Its name")->required();
+    create->add_option("--tenant-config", tenant_.tenant_config, "Its configuration, a JSON object")
+        ->type_name("JSON");
+    create->callback([this] { status_ = run_tenant_create(tenant_, std::cout, std::cerr); });
+    auto* list = tenant->add_subcommand("list", "List all tenants, without secrets");
+    list->callback([this] { status_ = run_tenant_list(tenant_, std::cout, std::cerr); });
+    for (auto* command : {create, list}) {
+      command->footer(tenant_examples);
+      command->add_option("--url", tenant_.url, "The node to ask, http://host:port")
+          ->type_name("URL");
+      add_config_options(*command, tenant_.config);
+      add_database_option(*command, tenant_.config);
+    }
+  }
+
+  void add_verify() {
+    auto* verify = app_.add_subcommand(
+        "verify", "Check a database: order, index, keys, cursors, commit chain");
+    verify->footer(verify_examples);
+    add_config_options(*verify, verify_.config);
+    add_database_option(*verify, verify_.config);
+    verify->add_flag("--json", verify_.json, "The report as JSON");
+    verify->callback([this] { status_ = run_verify(verify_, std::cout, std::cerr); });
+  }
+
+  void add_config() {
+    auto* config = app_.add_subcommand("config", "Check and print the configuration");
+    config->require_subcommand(1);
+    config->footer(config_examples);
+    auto* check = config->add_subcommand(
+        "check", "Report everything that is wrong; status 2 when something is");
+    add_config_options(*check, check_.config);
+    add_serve_options(*check, check_.config);
+    check->add_flag("--dev", check_.dev, "As for serve --dev");
+    check->callback([this] { status_ = run_config_check(check_, std::cout, std::cerr); });
+    auto* print = config->add_subcommand("print", "Print what is in force, without secrets");
+    add_config_options(*print, print_.config);
+    add_serve_options(*print, print_.config);
+    print->add_flag("--dev", print_.dev, "As for serve --dev");
+    print->add_flag("--limits", print_.limits, "The most memory that the limits allow");
+    print->add_flag("--defaults", print_.defaults,
+                    "A documented file with every key and its default");
+    print->add_flag("--markdown", print_.markdown, "The tables of docs/configuration.md");
+    print->callback([this] { status_ = run_config_print(print_, std::cout, std::cerr); });
+    for (auto* command : {check, print}) command->footer(config_examples);
+  }
+
+  CLI::App app_;
+  exit_status status_ = exit_status::ok;
+  serve_arguments serve_;
+  tenant_arguments tenant_;
+  verify_arguments verify_;
+  config_check_arguments check_;
+  config_print_arguments print_;
+  bool version_json_ = false;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return command_line{}.run(argc, argv);
+  } catch (const std::exception& e) {
+    std::cerr << "parley: " << e.what() << "\n";
+    return static_cast<int>(exit_status::failure);
+  }
+}

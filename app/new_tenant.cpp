@@ -1,0 +1,107 @@
+#include "app/new_tenant.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace parley::app {
+namespace {
+
+constexpr std::size_t key_bytes = 32;      // 256 random bits
+constexpr std::size_t webhook_bytes = 24;  // the least that Standard Webhooks allows, and no padding
+constexpr std::size_t id_bytes = 8;        // 16 hex digits
+
+/// Standard Webhooks has base64 with + and /; make_token has the URL's alphabet.
+std::string base64(std::span<const std::uint8_t> bytes) {
+  constexpr std::string_view digits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  for (std::size_t i = 0; i + 2 < bytes.size(); i += 3) {
+    const std::uint32_t group =
+        (std::uint32_t{bytes[i]} << 16U) | (std::uint32_t{bytes[i + 1]} << 8U) | bytes[i + 2];
+    for (int shift = 18; shift >= 0; shift -= 6)
+      out += digits[(group >> static_cast<unsigned>(shift)) & 63U];
+  }
+  return out;
+}
+static_assert(webhook_bytes % 3 == 0);
+
+nlohmann::ordered_json object_or_empty(const std::string& text) {
+  auto value = nlohmann::ordered_json::parse(text, nullptr, false);
+  return value.is_object() ? value : nlohmann::ordered_json::object();
+}
+
+}  // namespace
+
+fresh_tenant make_tenant(std::string_view name, std::string config, const secret_key& key,
+                         utc_time now, random_source& random) {
+  fresh_tenant fresh;
+  fresh.row.id = tenant_id{"tenant_" + make_hex(id_bytes, random)};
+  fresh.row.name = name;
+  fresh.row.config = std::move(config);
+  fresh.row.created_at = now;
+
+  fresh.secrets.api_key = make_token("sk_", key_bytes, random);
+  fresh.secrets.jwt_secret = make_token("jwts_", key_bytes, random);
+  std::array<std::uint8_t, webhook_bytes> webhook{};
+  random.fill(webhook);
+  fresh.secrets.webhook_secret = "whsec_" + base64(webhook);
+
+  const auto credential = [&](std::string_view kind) {
+    store::new_credential c;
+    c.id = key_id{"key_" + make_hex(id_bytes, random)};
+    c.kind = kind;
+    return c;
+  };
+  auto api_key = credential("api_key");
+  api_key.digest = sha256(fresh.secrets.api_key);
+  fresh.row.credentials.push_back(std::move(api_key));
+  for (const auto& [kind, secret] : {std::pair{"jwt_secret", &fresh.secrets.jwt_secret},
+                                     std::pair{"webhook_secret", &fresh.secrets.webhook_secret}}) {
+    auto sealed = credential(kind);
+    sealed.sealed = seal(key, *secret, seal_context(fresh.row.id, sealed.id), random);
+    fresh.row.credentials.push_back(std::move(sealed));
+  }
+  return fresh;
+}
+
+std::string seal_context(const tenant_id& tenant, const key_id& key) {
+  return tenant.value + "/" + key.value;
+}
+
+nlohmann::ordered_json shown_once(const fresh_tenant& fresh) {
+  auto keys = nlohmann::ordered_json::array();
+  const auto created_at = to_rfc3339(fresh.row.created_at);
+  for (const auto& c : fresh.row.credentials) {
+    keys.push_back({{"key_id", c.id.value},
+                    {"kind", c.kind},
+                    {"created_at", created_at},
+                    {"last_used_at", nullptr}});
+  }
+  return {{"tenant_id", fresh.row.id.value},
+          {"name", fresh.row.name},
+          {"disabled", false},
+          {"config", object_or_empty(fresh.row.config)},
+          {"keys", std::move(keys)},
+          {"created_at", created_at},
+          {"api_key", fresh.secrets.api_key},
+          {"jwt_secret", fresh.secrets.jwt_secret},
+          {"webhook_secret", fresh.secrets.webhook_secret}};
+}
+
+nlohmann::ordered_json shown(const store::tenant_row& row) {
+  auto keys = nlohmann::ordered_json::array();
+  for (const auto& c : row.credentials) {
+    nlohmann::ordered_json key{
+        {"key_id", c.id.value}, {"kind", c.kind}, {"created_at", to_rfc3339(c.created_at)}};
+    key["last_used_at"] = nullptr;
+    if (c.last_used_at) key["last_used_at"] = to_rfc3339(*c.last_used_at);
+    keys.push_back(std::move(key));
+  }
+  return {{"tenant_id", row.id.value}, {"name", row.name},
+          {"disabled", row.disabled},  {"config", object_or_empty(row.config)},
+          {"keys", std::move(keys)},   {"created_at", to_rfc3339(row.created_at)}};
+}
+
+}  // namespace parley::app

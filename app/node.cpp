@@ -1,0 +1,176 @@
+#include "app/node.hpp"
+
+#include "actors/node_actors.hpp"
+#include "net/gateway.hpp"
+#include "net/gateway_loop.hpp"
+#include "protocol/log.hpp"
+#include "store/sqlite_store.hpp"
+
+#include <atomic>
+#include <thread>
+#include <utility>
+
+namespace parley::app {
+
+namespace {
+
+constexpr int io_error_status = 74;
+constexpr auto poll_interval = std::chrono::milliseconds{5};  // of the drain, for answers still owed
+
+net::gateway_options gateway_options_of(const node_options& o, const epoch_id& epoch) {
+  net::gateway_options g;
+  g.limits = o.limits;
+  g.http.max_header = o.limits.max_header;
+  g.http.max_body = o.limits.max_body;
+  g.http.body_total_bytes = o.limits.http_body_total / o.io_threads;
+  g.http.request_timeout = o.limits.request_timeout;
+  g.http.max_connections = o.limits.ws_max_connections / o.io_threads;
+  g.hub.max_message_bytes = o.limits.ws_max_frame;
+  g.hub.outbound_max_bytes = o.limits.ws_send_buffer;
+  g.hub.ping_interval = o.limits.ws_ping_interval;
+  g.hub.stall_timeout = o.limits.ws_stall_timeout;
+  g.hub.frame_timeout = o.limits.request_timeout;
+  g.master_key = o.master_api_key;
+  g.sealing_key = o.secret_key;
+  g.ws_allowed_origins = o.allowed_origins;
+  g.server_version = o.version;
+  g.epoch = epoch;
+  g.ring_bytes = limits::ring_total_bytes / o.io_threads;
+  if (o.ws_max_unauthenticated != 0) g.ws_max_unauthenticated = o.ws_max_unauthenticated;
+  return g;
+}
+
+}  // namespace
+
+struct node::impl {
+  node_options options;
+  std::unique_ptr<store::database> database;
+  std::unique_ptr<actors::node_actors> actors;
+  std::unique_ptr<net::node_shared> shared;
+  std::vector<std::unique_ptr<net::gateway>> gateways;
+
+  ~impl() {
+    for (auto& gateway : gateways) gateway->stop();
+    if (actors) actors->stop(std::chrono::seconds{5});
+  }
+
+  /// On every loop, one after the other; false: one did not answer in time.
+  template <class F>
+  bool on_every_loop(F&& f, mono_time deadline) {
+    for (auto& gateway : gateways) {
+      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+          deadline - system_clock_source().mono());
+      if (left.count() <= 0 || !gateway->run_on_loop(f, left)) return false;
+    }
+    return true;
+  }
+  bool await(mono_time deadline, const std::function<bool()>& done) {
+    while (!done()) {
+      if (system_clock_source().mono() >= deadline) return false;
+      std::this_thread::sleep_for(poll_interval);
+    }
+    return true;
+  }
+};
+
+node::node(std::unique_ptr<impl> i) : impl_(std::move(i)) {}
+node::~node() = default;
+
+result<std::unique_ptr<node>> node::start(node_options options) {
+  auto n = std::make_unique<impl>();
+  n->options = std::move(options);
+  const auto& o = n->options;
+
+  store::sqlite_options sqlite;
+  sqlite.file = o.database;
+  sqlite.durability = o.durability;
+  sqlite.idempotency_ttl = o.limits.idempotency_ttl;
+  auto opened = store::open_sqlite(sqlite, system_clock_source(), system_random());
+  if (!opened) return opened.error();
+  n->database = std::move(*opened);
+  const auto& report = n->database->report();
+  if (report.history_may_be_lost) {
+    log(log_level::error, "history may have been lost: clients load anew",
+        {{"why", report.why}, {"epoch", n->database->epoch()}});
+  } else if (report.recovered) {
+    log(log_level::info, "recovered after an end that was not clean", {{"why", report.why}});
+  }
+
+  actors::node_actors_options a;
+  a.room.max_room_members = o.limits.max_room_members;
+  a.readers.threads = o.reader_threads;
+  a.scheduler_threads = std::max(1U, std::min(o.io_threads, 4U));
+  a.fatal = [fatal = o.on_fatal](const error& why) { fatal(io_error_status, why.message); };
+  n->actors =
+      std::make_unique<actors::node_actors>(*n->database, a, system_clock_source(), system_random());
+  n->shared.reset(new net::node_shared{system_clock_source(), system_random(), n->actors->gauges(),
+                                       n->actors->budget(), system_clock_source().mono()});
+
+  // All gateways are known to the actors before one of them takes a connection.
+  const auto g = gateway_options_of(o, n->database->epoch());
+  for (unsigned at = 0; at < o.io_threads; ++at) {
+    n->gateways.push_back(std::make_unique<net::gateway>(*n->actors, g, *n->shared));
+  }
+  auto where = o.listen;
+  for (auto& gateway : n->gateways) {
+    if (auto failed = gateway->start(where)) {
+      return error{error_code::internal, "cannot listen on " + where.address().to_string() + ":" +
+                                             std::to_string(where.port()) + ": " + failed.message()};
+    }
+    where.port(gateway->local_endpoint().port());  // port 0: the first one chose
+  }
+  n->shared->ready = true;
+  return std::unique_ptr<node>(new node(std::move(n)));
+}
+
+boost::asio::ip::tcp::endpoint node::local_endpoint() const {
+  return impl_->gateways.front()->local_endpoint();
+}
+
+void node::begin_drain() { impl_->shared->draining = true; }
+
+bool node::stop(mono_time deadline) {
+  auto& n = *impl_;
+  n.shared->draining = true;
+  // 1. No newcomers; everybody hears when to come back, and is served on.
+  std::size_t connections = 0;
+  bool in_time = n.on_every_loop(
+      [&](net::gateway_loop& loop) {
+        loop.stop_accepting();
+        connections += loop.connections();
+      },
+      deadline);
+  const auto window =
+      n.options.reconnect_window.count() != 0
+          ? n.options.reconnect_window
+          : std::max(std::chrono::milliseconds{500},
+                     std::chrono::milliseconds{static_cast<std::int64_t>(connections) / 2});
+  in_time =
+      in_time &&
+      n.on_every_loop([&](net::gateway_loop& loop) { loop.announce_shutdown(window); }, deadline);
+  // 2. What is owed is answered.
+  in_time = in_time && n.await(deadline, [&] {
+    std::size_t owed = 0;
+    return n.on_every_loop([&](net::gateway_loop& loop) { owed += loop.in_work(); }, deadline) &&
+           owed == 0;
+  });
+  // 3. All are closed together, and given a moment to say goodbye.
+  n.on_every_loop([](net::gateway_loop& loop) { loop.close_all(close_code::service_restart); },
+                  deadline);
+  const auto goodbye = std::min(deadline, system_clock_source().mono() + std::chrono::seconds{2});
+  n.await(goodbye, [&] {
+    std::size_t open = 0;
+    return n.on_every_loop([&](net::gateway_loop& loop) { open += loop.connections(); }, goodbye) &&
+           open == 0;
+  });
+  // 4. Last commit, checkpoint, clean mark.
+  for (auto& gateway : n.gateways) gateway->stop();
+  const auto left =
+      std::chrono::duration_cast<std::chrono::milliseconds>(deadline - system_clock_source().mono());
+  const bool stopped = n.actors->stop(std::max(std::chrono::milliseconds{100}, left));
+  return in_time && stopped;
+}
+
+void node::apply(const node_options&) {}
+
+}  // namespace parley::app
