@@ -1,0 +1,139 @@
+#include "bench/backend.hpp"
+#include "bench/machine.hpp"
+#include "bench/report.hpp"
+#include "bench/run_context.hpp"
+
+#include <array>
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <ostream>
+#include <string_view>
+
+namespace parley::bench {
+namespace {
+
+struct scenario {
+  std::string_view name;
+  void (*run)(run_context&);
+};
+constexpr std::array scenarios{
+    scenario{"send", run_send},
+    scenario{"fanout", run_fanout},
+    scenario{"idle", run_idle},
+};
+
+std::filesystem::path temporary_directory() {
+  const char* const given = std::getenv("TMPDIR");
+  return given != nullptr && *given != '\0' ? given : "/tmp";
+}
+
+std::unique_ptr<node_process> spawn(const bench_options& options) {
+  node_options node;
+  node.binary = find_node_binary();
+  if (node.binary.empty()) throw setup_error{"no `parley` beside this program, nor $PARLEY_BIN"};
+  node.data_parent = options.data_parent.empty() ? temporary_directory() : options.data_parent;
+  node.durability = options.durability;
+  node.has_shipped_limits = options.has_shipped_limits;
+  node.settings = options.node_settings;
+  node.keeps_data = options.keeps;
+  return std::make_unique<node_process>(std::move(node));
+}
+
+void run_scenario(run_context& context) {
+  const bench_options& options = context.options;
+  std::unique_ptr<node_process> node;
+  std::string master_key = options.master_key;
+  std::string url = options.url;
+  if (options.spawns) {
+    node = spawn(options);
+    context.node = node.get();
+    url = node->url();
+    master_key = node->master_key();
+  }
+  const url_result target = read_target_url(url, options.allows_remote);
+  if (!target.url) throw setup_error{target.why};
+  context.target = *target.url;
+
+  auto& about = context.report["node"];
+  about["url"] = url;
+  about["spawned"] = options.spawns;
+  about["limits_setting"] = !options.spawns              ? "its own"
+                            : options.has_shipped_limits ? "shipped"
+                                                         : "lifted";
+  if (options.spawns) {
+    about["durability"] = options.durability;
+    about["filesystem"] = filesystem_of(node->directory());
+    if (options.keeps) about["directory"] = node->directory().string();
+  }
+
+  tenant_access tenant{{}, options.api_key};
+  if (tenant.api_key.empty()) {
+    tenant = create_tenant(context.target, master_key, options.tenant_config);
+  }
+  context.api_key = tenant.api_key;
+
+  for (const auto& each : scenarios) {
+    if (each.name == options.scenario) each.run(context);
+  }
+
+  if (node) {
+    if (const auto usage = context.node_usage()) {
+      about["cpu_s"] = usage->cpu_s;
+      about["rss_bytes"] = usage->rss_bytes;
+      about["rss_peak_bytes"] = usage->rss_peak_bytes;
+    }
+    if (const std::string ending = node->stop(); !ending.empty()) {
+      context.faults.add(fault::node, ending);
+    }
+    context.node = nullptr;
+  } else if (!tenant.tenant_id.empty() && !options.keeps &&
+             !delete_tenant(context.target, master_key, tenant.tenant_id)) {
+    context.progress << "the tenant " << tenant.tenant_id << " could not be deleted\n";
+  }
+}
+
+}  // namespace
+
+int run_bench(const bench_options& options, std::ostream& out, std::ostream& progress,
+              const std::atomic<int>& interrupts) {
+  run_context context{options, progress, interrupts};
+  auto& report = context.report;
+  report["tool"] = "parley-bench";
+  report["scenario"] = options.scenario;
+  report["command"] = options.command_line;
+  context.descriptors = raise_descriptor_limit();
+  report["machine"] = describe_machine();
+  bool has_failed = false;
+  try {
+    run_scenario(context);
+  } catch (const std::exception& error) {
+    has_failed = !context.is_interrupted();  // a set-up that was cut short has not failed
+    report["failure"] = error.what();
+  }
+  const bool is_stopped = context.is_interrupted();
+  report["is_interrupted"] = is_stopped;
+  auto checks = describe(context.faults);
+  for (const char* const name : {"deliveries", "accepted"}) {
+    double sum = 0;
+    for (const auto& run : report.value("runs", nlohmann::ordered_json::array())) {
+      sum += run.value(std::string{"checked_"} + name, 0.0);
+    }
+    checks[name] = static_cast<std::uint64_t>(sum);
+  }
+  if (has_failed) checks["ok"] = false;
+  report["checks"] = checks;
+  const int code = has_failed || !context.faults.is_empty() ? exit_fault
+                   : is_stopped                             ? exit_interrupted
+                                                            : exit_ok;
+  report["exit_code"] = code;
+  if (options.prints_json) {
+    out << report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+  } else {
+    print_report(out, report);
+    out.flush();
+  }
+  return code;
+}
+
+}  // namespace parley::bench

@@ -1,0 +1,142 @@
+#include "bench/options.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <initializer_list>
+#include <sstream>
+#include <string>
+#include <vector>
+
+using namespace parley::bench;
+
+namespace {
+
+struct outcome {
+  parsed_options parsed;
+  std::string out;
+  std::string err;
+};
+
+outcome parse(std::initializer_list<const char*> arguments) {
+  unsetenv("PARLEY_MASTER_API_KEY");
+  std::vector<const char*> argv{"parley-bench"};
+  argv.insert(argv.end(), arguments);
+  std::ostringstream out;
+  std::ostringstream err;
+  auto parsed = parse_command_line(static_cast<int>(argv.size()), argv.data(), out, err);
+  return {std::move(parsed), out.str(), err.str()};
+}
+
+constexpr const char* url = "--url=http://127.0.0.1:8080";
+constexpr const char* key = "--api-key=sk_secret";
+
+}  // namespace
+
+TEST_SUITE("bench: command line") {
+  TEST_CASE("send has defaults for a closed loop and for a pace") {
+    const auto closed = parse({"send", url, key});
+    REQUIRE(closed.parsed.options);
+    const bench_options& o = *closed.parsed.options;
+    CHECK(o.scenario == "send");
+    CHECK(o.connections == 1000);
+    CHECK(o.rooms == 500);
+    CHECK(o.members == std::vector{2U});
+    CHECK(o.senders == 1000);
+    CHECK(o.in_flight == 1);
+    CHECK(o.rate == 0);
+    const auto paced = parse({"send", url, key, "--rate", "1000", "-c", "7", "--members", "3"});
+    REQUIRE(paced.parsed.options);
+    CHECK(paced.parsed.options->in_flight == 16);
+    CHECK(paced.parsed.options->rooms == 3);
+  }
+
+  TEST_CASE("fanout takes a list of rooms") {
+    const auto result = parse({"fanout", "--spawn", "--members", "10,100,1000", "--senders=2"});
+    REQUIRE(result.parsed.options);
+    CHECK(result.parsed.options->members == std::vector{10U, 100U, 1000U});
+    CHECK(result.parsed.options->senders == 2);
+    CHECK(result.parsed.options->in_flight == 8);
+  }
+
+  TEST_CASE("idle has its defaults") {
+    const auto result = parse({"idle", "--spawn", "--duration", "30s", "--rest", "500ms"});
+    REQUIRE(result.parsed.options);
+    CHECK(result.parsed.options->members == std::vector{20U});
+    CHECK(result.parsed.options->rooms_each == 5);
+    CHECK(result.parsed.options->duration_s == 30);
+    CHECK(result.parsed.options->rest_s == 0.5);
+  }
+
+  TEST_CASE("the command line is shown without keys") {
+    const auto result =
+        parse({"send", url, "--api-key", "sk_secret", "--master-key=alsosecret", "--rate=5"});
+    REQUIRE(result.parsed.options);
+    const std::string& shown = result.parsed.options->command_line;
+    CHECK(shown.find("secret") == std::string::npos);
+    CHECK(shown.find("--api-key ***") != std::string::npos);
+    CHECK(shown.find("--rate=5") != std::string::npos);
+  }
+
+  TEST_CASE("mistakes are usage errors that say what is wrong") {
+    struct row {
+      std::vector<const char*> arguments;
+      const char* told;
+    };
+    const row rows[] = {
+        {{}, "subcommand"},
+        {{"fly"}, ""},
+        {{"send"}, "--url or --spawn"},
+        {{"send", "--spawn", url, key}, "--url or --spawn"},
+        {{"send", url}, "--api-key"},
+        {{"send", "--url=http://10.0.0.1:80", key}, "--allow-remote"},
+        {{"send", url, key, "--shipped-limits"}, "--spawn"},
+        {{"send", url, key, "--tenant-config", "[]"}, "--tenant-config"},
+        {{"send", "--spawn", "--durability", "maybe"}, "--durability"},
+        {{"send", "--spawn", "--set", "io_threads"}, "KEY=VALUE"},
+        {{"send", "--spawn", "--duration", "soon"}, "duration"},
+        {{"send", "--spawn", "--duration", "0"}, "--duration"},
+        {{"send", "--spawn", "--rate", "-1"}, "--rate"},
+        {{"send", "--spawn", "--members", "0"}, "--members"},
+        {{"send", "--spawn", "-c", "4", "--members", "5"}, "--members"},
+        {{"send", "--spawn", "-c", "10", "--rooms", "4"}, "--rooms"},
+        {{"send", "--spawn", "-c", "10", "--senders", "11"}, "--senders"},
+        {{"send", "--spawn", "--size", "0"}, "--size"},
+        {{"fanout", "--spawn", "--members", "10,x"}, "--members"},
+        {{"idle", "--spawn", "--threads", "0"}, "--threads"},
+    };
+    for (const auto& row : rows) {
+      std::vector<const char*> argv{"parley-bench"};
+      argv.insert(argv.end(), row.arguments.begin(), row.arguments.end());
+      std::ostringstream out;
+      std::ostringstream err;
+      const auto parsed = parse_command_line(static_cast<int>(argv.size()), argv.data(), out, err);
+      CAPTURE(row.told);
+      CAPTURE(err.str());
+      CHECK_FALSE(parsed.options);
+      CHECK(parsed.exit_code == exit_usage);
+      CHECK(err.str().find(row.told) != std::string::npos);
+    }
+  }
+
+  TEST_CASE("help is no mistake and shows examples") {
+    for (const auto& result : {parse({"--help"}), parse({"send", "--help"}),
+                               parse({"fanout", "--help"}), parse({"idle", "--help"})}) {
+      CHECK_FALSE(result.parsed.options);
+      CHECK(result.parsed.exit_code == exit_ok);
+      CHECK(result.out.find("Examples:") != std::string::npos);
+    }
+  }
+
+  TEST_CASE("durations have units") {
+    CHECK(read_duration("10") == 10);
+    CHECK(read_duration("1.5s") == 1.5);
+    CHECK(read_duration("250ms") == 0.25);
+    CHECK(read_duration("2m") == 120);
+    CHECK(read_duration("1h") == 3600);
+    for (const char* const text : {"", "s", "-1", "1d", "1 s", "nan", "inf", "1e999"}) {
+      CAPTURE(text);
+      CHECK_FALSE(read_duration(text));
+    }
+  }
+}
