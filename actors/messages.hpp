@@ -97,6 +97,7 @@ struct send_result {
 };
 struct members_result {
   std::vector<store::member_row> added;
+  std::int64_t member_count = 0;           ///< after it
 };
 struct room_result {                       ///< join: the room as the caller sees it now
   room_info info;
@@ -391,6 +392,7 @@ struct lookup_query {
   std::optional<hash128> key;
   std::optional<message_id> reply_to;
   utc_time keys_since{};
+  std::vector<user_id> also{};             ///< whose membership is asked too
 };
 struct credential_query {
   sha256_digest digest{};
@@ -419,6 +421,7 @@ struct page_frames {
 struct lookup_result {
   store::sender_lookup found;
   bool reply_to_is_message = true;
+  std::vector<std::pair<user_id, std::optional<store::member_row>>> others{};  ///< of `also`
 };
 struct history_json {
   std::string items;                       ///< a JSON array

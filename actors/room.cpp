@@ -97,10 +97,16 @@ void room::enqueue(const room_command_ptr& m) {
 }
 
 void room::ask(const user_id& who, const room_command& m) {
-  lookup_query q{.room = no_, .user = who, .key = {}, .reply_to = {}, .keys_since = {}};
+  lookup_query q{.room = no_, .user = who, .key = {}, .reply_to = {}, .keys_since = {}, .also = {}};
   if (const auto* send = std::get_if<send_command>(&m.what)) {
     q.key = send->key;
     q.reply_to = send->reply_to;
+  } else if (const auto* add = std::get_if<add_members_command>(&m.what)) {
+    for (const auto& user : add->users) {
+      if (user != who && !member(user, {}).known) q.also.push_back(user);
+    }
+  } else if (const auto* remove = std::get_if<remove_member_command>(&m.what)) {
+    if (remove->user != who) q.also.push_back(remove->user);
   }
   const auto call = ++last_call_;
   if (ports_.look_up(call, std::move(q))) {
@@ -132,7 +138,7 @@ void room::on(call_no call, const read_result& looked_up) {
   } else if (ref.forgotten != members_forgotten_) {
     run_held(ref.user, {});  // its snapshot may be older than what was forgotten meanwhile
   } else {
-    run_held(ref.user, facts{true, std::get<lookup_result>(looked_up)});
+    run_held(ref.user, facts{true, std::get<lookup_result>(looked_up), ref.user});
   }
   flush_answers();
   check_invariants();
@@ -180,7 +186,10 @@ room::membership room::member(const user_id& user, const facts& f) const {
   if (auto pending = overlay_.find(user); pending != overlay_.end()) return {true, pending->second.member};
   if (auto known = members_.find(user); known != members_.end()) return {true, known->second};
   if (members_complete_) return {true, std::nullopt};
-  if (f.looked_up) return {true, f.found.found.member};
+  if (f.looked_up && user == f.user) return {true, f.found.found.member};
+  for (const auto& [other, row] : f.found.others) {
+    if (other == user) return {true, row};
+  }
   return {false, std::nullopt};
 }
 
@@ -233,7 +242,7 @@ room::handled room::handle_send(const room_command_ptr& m, const send_command& c
   if (c.reply_to) {
     if (!f.looked_up) return handled::needs_lookup;
     if (!f.found.reply_to_is_message) {
-      refuse(*m, invalid("reply_to", "not a message of this room"));
+      refuse(*m, invalid_reply_to());
       return handled::done;
     }
   }
@@ -285,15 +294,11 @@ room::handled room::handle_add(const room_command_ptr& m, const add_members_comm
     refuse(*m, invalid("role", "a new member can be member or admin"));
     return handled::done;
   }
-  // In a big room, whom memory does not know may be a member already; storage is not asked a thousand times: the writer
-  // refuses a second membership, so such users are looked up one by one through their own line.
+  // In a big room, whom memory does not know may be a member already: one look-up tells of all of them.
   std::vector<user_id> added;
   for (const auto& user : c.users) {
-    const auto known = member(user, {});
-    if (!known.known) {
-      refuse(*m, unavailable("adding by list to a room of this size is not possible yet; let users join", retry_soon));
-      return handled::done;
-    }
+    const auto known = member(user, f);
+    if (!known.known) return handled::needs_lookup;
     if (!known.row) added.push_back(user);
   }
   const auto count = info_.member_count + pending_members_ + static_cast<std::int64_t>(added.size());
@@ -307,7 +312,7 @@ room::handled room::handle_add(const room_command_ptr& m, const add_members_comm
     return handled::done;
   }
   if (added.empty()) {
-    answer(m->to, members_result{});
+    answer(m->to, members_result{{}, info_.member_count + pending_members_});
     return handled::done;
   }
   members_result result;
@@ -324,13 +329,15 @@ room::handled room::handle_add(const room_command_ptr& m, const add_members_comm
     }
     pending_members_ += static_cast<std::int64_t>(body.users.size());
   }
+  result.member_count = info_.member_count + pending_members_;
   pending_.back().waiters.push_back({m->to, std::move(result), false});
   for (auto at = first; at < pending_.size(); ++at) submit(pending_[at]);
   return handled::done;
 }
 
-void room::leave(const user_id& user, leave_reason reason, const room_command& m) {
-  const auto heir = member(user, {}).row && member(user, {}).row->role == member_role::owner ? successor(user) : std::nullopt;
+void room::leave(const store::member_row& who, leave_reason reason, const room_command& m) {
+  const auto& user = who.user;
+  const auto heir = who.role == member_role::owner ? successor(user) : std::nullopt;
   const auto first = pending_.size();
   {
     auto& p = assign(member_left_body{{user}, reason}, m.who.user);
@@ -383,13 +390,8 @@ room::handled room::handle_remove(const room_command_ptr& m, const remove_member
     refuse(*m, error{error_code::conflict, "a dm has exactly its two members"});
     return handled::done;
   }
-  // For the backend the facts are about the one who goes; for a user they are about the user who acts.
-  const auto target = member(c.user, m->who.is_backend() || self ? f : facts{});
-  if (!target.known) {
-    if (m->who.is_backend() || self) return handled::needs_lookup;
-    refuse(*m, unavailable("this member is not in memory; remove it through the backend", retry_soon));
-    return handled::done;
-  }
+  const auto target = member(c.user, f);
+  if (!target.known) return handled::needs_lookup;
   if (!m->who.is_backend() && !self && who.row->role == member_role::member) {
     refuse(*m, error{error_code::authorization, "only owner and admins may remove members"});
     return handled::done;
@@ -406,7 +408,7 @@ room::handled room::handle_remove(const room_command_ptr& m, const remove_member
     refuse(*m, unavailable("too many changes of this room are being stored", retry_soon));
     return handled::done;
   }
-  leave(c.user, self ? leave_reason::left : leave_reason::removed, *m);
+  leave(*target.row, self ? leave_reason::left : leave_reason::removed, *m);
   return handled::done;
 }
 
@@ -460,7 +462,7 @@ room::handled room::handle_leave(const room_command_ptr& m, const facts& f) {
   } else if (pending_full(2)) {
     refuse(*m, unavailable("too many changes of this room are being stored", retry_soon));
   } else {
-    leave(*m->who.user, leave_reason::left, *m);
+    leave(*who.row, leave_reason::left, *m);
   }
   return handled::done;
 }
@@ -555,7 +557,8 @@ void room::apply(const pending_entry& p, publish& out) {
     if (auto it = members_.find(updated->user); it != members_.end() && it->second) it->second->role = updated->role;
     settle(updated->user, p.no);
   }
-  if (!members_complete_ && members_.size() > big_room_members_max) {
+  if (members_.size() > (members_complete_ ? 2 * limits::room_members_in_memory : big_room_members_max)) {
+    members_complete_ = false;
     // Rows without pending changes are in the database; look-ups under way may be older and are asked again.
     members_.clear();
     ++members_forgotten_;

@@ -80,7 +80,8 @@ class room {
   /// What a look-up brought for one command.
   struct facts {
     bool looked_up = false;
-    lookup_result found;
+    lookup_result found{};
+    user_id user{};                             ///< whom found.found.member is about
   };
   /// Who waits for an entry, and for what.
   struct waiter {
@@ -133,7 +134,7 @@ class room {
   /// Appends one entry with the next seq; the caller adds waiters to what comes back.
   pending_entry& assign(entry_body body, const std::optional<user_id>& actor, message_id id = {});
   void submit(const pending_entry& p);
-  void leave(const user_id& user, leave_reason reason, const room_command& m);
+  void leave(const store::member_row& who, leave_reason reason, const room_command& m);
   void apply(const pending_entry& p, publish& out);
   void settle(const user_id& user, entry_no by);
   void remember_key(const store::used_key& k);

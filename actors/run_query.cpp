@@ -77,11 +77,16 @@ struct runner {
   read_result operator()(const lookup_query& q) const {
     auto found = from.look_up(q.room, q.user, q.key, q.keys_since);
     if (!found) return found.error();
-    lookup_result out{std::move(*found), true};
+    lookup_result out{std::move(*found), true, {}};
     if (q.reply_to) {
       auto is = from.is_message(q.room, *q.reply_to);
       if (!is) return is.error();
       out.reply_to_is_message = *is;
+    }
+    for (const auto& user : q.also) {
+      auto other = from.look_up(q.room, user, std::nullopt, q.keys_since);
+      if (!other) return other.error();
+      out.others.emplace_back(user, std::move(other->member));
     }
     return out;
   }

@@ -2,7 +2,7 @@
 #include "app/config_values.hpp"
 #include "app/http_client.hpp"
 #include "app/key_files.hpp"
-#include "app/new_tenant.hpp"
+#include "actors/new_tenant.hpp"
 #include "protocol/utf8.hpp"
 #include "store/sqlite_store.hpp"
 
@@ -151,10 +151,10 @@ exit_status create_in_database(const config& c, const std::string& name,
     key = loaded->key;
   }
   const auto fresh =
-      make_tenant(name, tenant_config, key, system_clock_source().now(), system_random());
+      actors::make_tenant(name, tenant_config, key, system_clock_source().now(), system_random());
   if (auto stored = store_tenant(**database, fresh.row); !stored)
     return report(err, stored.error());
-  out << as_text(shown_once(fresh));
+  out << as_text(actors::shown_once(fresh));
   return exit_status::ok;
 }
 
@@ -174,7 +174,7 @@ exit_status list_in_database(const config& c, std::ostream& out, std::ostream& e
     do {
       const auto page = (*reader)->tenants(tenants_per_page, cursor);
       if (!page) return report(err, page.error());
-      for (const auto& row : page->tenants) tenants.push_back(shown(row));
+      for (const auto& row : page->tenants) tenants.push_back(actors::shown(row));
       cursor = page->next_cursor;
     } while (!cursor.empty());
   }

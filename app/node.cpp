@@ -6,7 +6,9 @@
 #include "protocol/log.hpp"
 #include "store/sqlite_store.hpp"
 
+#include <algorithm>
 #include <atomic>
+#include <limits>
 #include <thread>
 #include <utility>
 
@@ -22,7 +24,9 @@ net::gateway_options gateway_options_of(const node_options& o, const epoch_id& e
   g.limits = o.limits;
   g.http.max_header = o.limits.max_header;
   g.http.max_body = o.limits.max_body;
-  g.http.body_total_bytes = o.limits.http_body_total / o.io_threads;
+  // 0 means none (SPEC 4).
+  g.http.body_total_bytes = o.limits.http_body_total == 0 ? std::numeric_limits<std::size_t>::max() / 2
+                                                          : o.limits.http_body_total / o.io_threads;
   g.http.request_timeout = o.limits.request_timeout;
   g.http.max_connections = o.limits.ws_max_connections / o.io_threads;
   g.hub.max_message_bytes = o.limits.ws_max_frame;
@@ -36,7 +40,7 @@ net::gateway_options gateway_options_of(const node_options& o, const epoch_id& e
   g.server_version = o.version;
   g.epoch = epoch;
   g.ring_bytes = limits::ring_total_bytes / o.io_threads;
-  if (o.ws_max_unauthenticated != 0) g.ws_max_unauthenticated = o.ws_max_unauthenticated;
+  g.ws_max_unauthenticated = o.ws_max_unauthenticated;
   return g;
 }
 
@@ -132,6 +136,7 @@ void node::begin_drain() { impl_->shared->draining = true; }
 bool node::stop(mono_time deadline) {
   auto& n = *impl_;
   n.shared->draining = true;
+  n.shared->closing = true;
   // 1. No newcomers; everybody hears when to come back, and is served on.
   std::size_t connections = 0;
   bool in_time = n.on_every_loop(

@@ -41,8 +41,7 @@ void add_duration(CLI::App& app, const std::string& names, double& to, const std
 }
 
 void add_node_options(CLI::App& app, bench_options& o) {
-  const std::string group = "The node";
-  const auto in_group = [&](CLI::Option* option) { return option->group(group); };
+  const auto in_group = [](CLI::Option* option) { return option->group("The node"); };
   in_group(app.add_option("--url", o.url, "Load this node: http://127.0.0.1:PORT"));
   in_group(app.add_flag("--allow-remote", o.allows_remote, "Permit a --url that is not loopback"));
   in_group(app.add_option("--master-key", o.master_key,
@@ -130,7 +129,8 @@ void add_idle(CLI::App& app, bench_options& o) {
   CLI::App& idle = *app.add_subcommand(
       "idle", "Many connections that say nothing: the node's memory a connection, its idle CPU");
   add_common_options(idle, o);
-  add_duration(idle, "--duration", o.duration_s, "How long they stay silent [10s]");
+  // Shorter would not see the node's pings, which come each 30 s.
+  add_duration(idle, "--duration", o.idle_s, "How long they stay silent [30s]");
   add_duration(idle, "--rest", o.rest_s, "Pause before memory is read and silence begins [3s]");
   idle.add_option("-c,--connections", o.connections,
                   "Connections, a user each [18000, or what the descriptors allow]");
@@ -159,7 +159,9 @@ std::string find_contradiction(const bench_options& o) {
   }
   const auto lacks_equals = [](const std::string& s) { return s.find('=') == std::string::npos; };
   if (std::ranges::any_of(o.node_settings, lacks_equals)) return "--set: expected KEY=VALUE";
-  if (o.duration_s <= 0 || o.duration_s > 24 * 3600) return "--duration: above 0, at most a day";
+  for (const double seconds : {o.duration_s, o.idle_s}) {
+    if (seconds <= 0 || seconds > 24 * 3600) return "--duration: above 0, at most a day";
+  }
   return {};
 }
 

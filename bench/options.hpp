@@ -39,6 +39,7 @@ struct bench_options {
   double rate = 0;
   double duration_s = 10;
   double warmup_s = 2;
+  double idle_s = 30;
   double settle_s = 10;
   double rest_s = 3;
   double connect_rate = 4000;

@@ -158,7 +158,10 @@ void print_report(std::ostream& out, const ordered_json& report) {
   out << '\n';
   if (report.contains("failure")) out << "FAILED: " << report.value("failure", "") << '\n';
   if (report.value("is_interrupted", false)) out << "interrupted: the run is shorter than asked\n";
-  if (checks.value("ok", false)) {
+  const bool has_traffic = number(checks, "deliveries") > 0;
+  if (checks.value("ok", false) && !has_traffic) {
+    out << "checks: ok. Nothing was sent, nothing came\n";
+  } else if (checks.value("ok", false)) {
     out << fmt::format(
         "checks: ok. {} deliveries in order, once, alike for all readers; {} accepted, "
         "each in its room's log and with every member\n",

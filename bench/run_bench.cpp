@@ -102,6 +102,12 @@ int run_bench(const bench_options& options, std::ostream& out, std::ostream& pro
   report["tool"] = "parley-bench";
   report["scenario"] = options.scenario;
   report["command"] = options.command_line;
+  report["load"] = {{"warmup_s", options.warmup_s},
+                    {"duration_s", options.scenario == "idle" ? options.idle_s : options.duration_s},
+                    {"settle_s", options.settle_s},
+                    {"connect_rate", options.connect_rate},
+                    {"threads", options.threads},
+                    {"seed", options.seed}};
   context.descriptors = raise_descriptor_limit();
   report["machine"] = describe_machine();
   bool has_failed = false;

@@ -43,7 +43,7 @@ void run_idle(run_context& context) {
   if (is_connected) {
     f.stay(o.rest_s);
     after = context.node_usage();
-    window = f.stay(o.duration_s);
+    window = f.stay(o.idle_s);
   }
   f.close();
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include <boost/asio/post.hpp>
@@ -50,6 +51,17 @@ std::size_t gateway_loop::digest_hash::operator()(const sha256_digest& d) const 
   return out;
 }
 
+namespace {
+/// 0 means none (SPEC 4).
+std::uint32_t or_none(std::uint32_t limit) { return limit == 0 ? std::numeric_limits<std::uint32_t>::max() : limit; }
+
+/// Sockets that left HTTP for the hub count against the thread's bound on connections.
+http_options counting(http_options http, const gateway_loop& loop) {
+  http.upgraded_open = [&loop] { return loop.connections(); };
+  return http;
+}
+}  // namespace
+
 gateway_loop::gateway_loop(asio::io_context& io, actors::gateway_no no, const gateway_options& options, node_shared& shared,
                            node_bus& bus)
     : io_(io),
@@ -58,9 +70,10 @@ gateway_loop::gateway_loop(asio::io_context& io, actors::gateway_no no, const ga
       shared_(shared),
       bus_(bus),
       calls_(io),
-      http_(io, options.http, shared.now, shared.random, [this](http_request r) { return handle(std::move(r)); }),
+      http_(io, counting(options.http, *this), shared.now, shared.random, [this](http_request r) { return handle(std::move(r)); }),
       hub_(io, options.hub, shared.now, shared.random, *this),
-      subscriptions_(*this, {options.limits.sync_max_events, options.limits.max_subscriptions, options.ring_bytes, options.epoch}),
+      subscriptions_(*this, {options.limits.sync_max_events, or_none(options.limits.max_subscriptions), options.ring_bytes,
+                              options.epoch}),
       frames_(options.limits),
       bodies_(options.limits),
       ids_(shared.now, shared.random),
@@ -183,7 +196,7 @@ actors::credit_ptr gateway_loop::take_credit(const actors::tenant_snapshot& tena
   return {both, both->second.get()};
 }
 
-asio::awaitable<actors::room_outcome> gateway_loop::command(request_context& r, const room_id& room,
+asio::awaitable<actors::room_outcome> gateway_loop::command(request_context& r, room_id room,
                                                                     decltype(actors::room_command::what) what,
                                                                     std::size_t credit_bytes) {
   const bool is_send = std::holds_alternative<actors::send_command>(what);
@@ -275,12 +288,9 @@ result<ws_query> ws_query_of(const http_request& http) {
 
 gateway_loop::response gateway_loop::upgrade(request_context& r) {
   if (!r.http.upgrade_websocket) {
-    auto response = fail(r, error{error_code::upgrade_required, "this path speaks WebSocket only"});
-    response.headers.emplace_back("Upgrade", "websocket");
-    response.headers.emplace_back("Sec-WebSocket-Version", "13");
-    co_return response;
+    co_return fail(r, error{error_code::upgrade_required, "this path speaks WebSocket only"});
   }
-  if (shared_.draining) co_return fail(r, unavailable("the node is draining", std::chrono::milliseconds{1000}));
+  if (shared_.closing) co_return fail(r, unavailable("the node is going down", std::chrono::milliseconds{1000}));
   if (!origin_allowed(r.http, options_.ws_allowed_origins)) {
     co_return fail(r, error{error_code::authorization, "this origin is not allowed"});
   }
@@ -290,7 +300,8 @@ gateway_loop::response gateway_loop::upgrade(request_context& r) {
   if (!credential) co_return fail(r, credential.error());
   identity who;
   if (std::holds_alternative<no_credential>(*credential)) {
-    if (shared_.unauthenticated.load(std::memory_order_relaxed) >= static_cast<std::int64_t>(options_.ws_max_unauthenticated)) {
+    if (options_.ws_max_unauthenticated != 0 &&
+        shared_.unauthenticated.load(std::memory_order_relaxed) >= static_cast<std::int64_t>(options_.ws_max_unauthenticated)) {
       co_return fail(r, unavailable("too many connections have not said who they are", retry_when_full));
     }
   } else {

@@ -85,7 +85,7 @@ class gateway_loop final : private hub_events, private delivery_ports {
   [[nodiscard]] rest_body_parser& bodies() { return bodies_; }
   [[nodiscard]] actors::gateway_no number() const { return no_; }
   /// Its outcome may be an error.
-  boost::asio::awaitable<actors::room_outcome> command(request_context& r, const room_id& room,
+  boost::asio::awaitable<actors::room_outcome> command(request_context& r, room_id room,
                                                        decltype(actors::room_command::what) what,
                                                        std::size_t credit_bytes = 0);
   boost::asio::awaitable<actors::read_result> read(tenant_no tenant, actors::read_query q);

@@ -32,7 +32,7 @@ struct gateway_options {
   std::string server_version;
   epoch_id epoch;
   std::size_t ring_bytes = limits::ring_total_bytes;  ///< this gateway's share
-  std::uint32_t ws_max_unauthenticated = 1000;
+  std::uint32_t ws_max_unauthenticated = 1000;  ///< 0: none
   std::chrono::milliseconds auth_frame_timeout{5000};
 };
 
@@ -44,7 +44,8 @@ struct node_shared {
   std::shared_ptr<actors::admission> budget;     ///< the node's admission credit
   mono_time started;
   std::atomic<bool> ready{false};                ///< `/readyz`
-  std::atomic<bool> draining{false};
+  std::atomic<bool> draining{false};             ///< `/readyz` says 503; all else is served
+  std::atomic<bool> closing{false};              ///< no new WebSockets
   std::atomic<std::int64_t> connections{0};      ///< open WebSockets, all gateways
   std::atomic<std::uint64_t> messages_accepted{0};
   std::atomic<std::int64_t> unauthenticated{0};

@@ -125,12 +125,11 @@ struct http_server::impl : std::enable_shared_from_this<impl> {
   void stop();
 
   // One connection.
-  static asio::awaitable<void> run(std::shared_ptr<impl> self, tcp::socket socket,
-                                   asio::ip::address peer);
+  void wait_for_request(std::shared_ptr<connection> c);
+  asio::awaitable<void> run(std::shared_ptr<connection> c);
   asio::awaitable<bool> wait(connection& c, tcp::socket::wait_type what);
   asio::awaitable<void> yield();
   io_result read_some(connection& c, std::string& into, std::size_t most);
-  asio::awaitable<bool> wait_for_request(connection& c);
   asio::awaitable<after_answer> serve(connection& c);
   asio::awaitable<after_answer> refuse(connection& c, const error& why, std::string_view request_id);
   asio::awaitable<std::optional<error>> read_head(connection& c, std::size_t& head_bytes, bool& lost);
@@ -165,27 +164,28 @@ struct http_server::impl : std::enable_shared_from_this<impl> {
   std::string date_;
 };
 
-/// Lives in its coroutine; the server's lists point to it.
+/// Belongs to whoever works on it: the wait for its next request, or the coroutine that serves one. The server's lists
+/// point to it.
 struct http_server::impl::connection {
-  connection(impl& s, tcp::socket k, asio::ip::address p)
-      : server(s),
+  connection(std::shared_ptr<impl> s, tcp::socket k, const asio::ip::address& p)
+      : server(std::move(s)),
         socket(std::move(k)),
-        peer(std::move(p)),
-        since(s.clock_.mono()) {
-    at = server.list(stage::idle).insert(server.list(stage::idle).end(), this);
-    server.arm_tick();
+        peer(p),
+        since(server->clock_.mono()) {
+    at = server->list(where).insert(server->list(where).end(), this);
+    server->arm_tick();
   }
-  ~connection() { server.list(where).erase(at); }
+  ~connection() { server->list(where).erase(at); }
   connection(const connection&) = delete;
   connection& operator=(const connection&) = delete;
 
   /// Its deadline runs from now. Nothing brings back a doomed one.
   void enter(stage s) {
     if (where == stage::doomed) return;
-    auto& to = server.list(s);
-    to.splice(to.end(), server.list(where), at);
+    auto& to = server->list(s);
+    to.splice(to.end(), server->list(where), at);
     where = s;
-    if (s != stage::handling) since = server.clock_.mono();
+    if (s != stage::handling) since = server->clock_.mono();
   }
   [[nodiscard]] bool is_doomed() const { return where == stage::doomed; }
   [[nodiscard]] std::string_view unread() const { return std::string_view{buffer}.substr(used); }
@@ -207,7 +207,7 @@ struct http_server::impl::connection {
     std::string{}.swap(buffer);
   }
 
-  impl& server;
+  std::shared_ptr<impl> server;
   tcp::socket socket;
   asio::ip::address peer;
   std::string buffer;  ///< read and not yet used, from `used` on; nothing while idle
@@ -347,7 +347,7 @@ void http_server::impl::begin(int fd, const sockaddr_storage& peer) {
     refuse_full(socket);
     return;
   }
-  asio::co_spawn(io_, run(shared_from_this(), std::move(socket), std::move(address)), asio::detached);
+  wait_for_request(std::make_shared<connection>(shared_from_this(), std::move(socket), address));
 }
 
 /// One try, and gone: whoever is beyond the bound must not cost memory or time.
@@ -446,21 +446,36 @@ void http_server::impl::stop() {
 
 // ── One connection ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-asio::awaitable<void> http_server::impl::run(std::shared_ptr<impl> self, tcp::socket socket,
-                                             asio::ip::address peer) {
-  connection c{*self, std::move(socket), std::move(peer)};
-  auto next = after_answer::go_on;
-  for (int served = 0; next == after_answer::go_on; ++served) {
-    if (c.unread().empty()) {
-      if (!co_await self->wait_for_request(c)) co_return;
-    } else if (served % requests_per_turn == requests_per_turn - 1) {
-      co_await self->yield();
+/// Between requests a connection has no coroutine and no buffer: a fifth of the memory.
+void http_server::impl::wait_for_request(std::shared_ptr<connection> c) {
+  c->release_buffer();
+  c->enter(stage::idle);
+  auto& socket = c->socket;
+  socket.async_wait(tcp::socket::wait_read, [c = std::move(c)](error_code ec) mutable {
+    if (ec || c->is_doomed()) return;
+    impl& self = *c->server;
+    asio::co_spawn(self.io_, self.run(std::move(c)), asio::detached);
+  });
+}
+
+/// Serves requests as long as there are bytes.
+asio::awaitable<void> http_server::impl::run(std::shared_ptr<connection> c) {
+  for (int served = 1;; ++served) {
+    if (c->unread().empty()) {
+      const auto got = read_some(*c, c->buffer, options_.max_header);
+      if (got == io_result::again) {
+        wait_for_request(std::move(c));
+        co_return;
+      }
+      if (got != io_result::some) co_return;
     }
-    if (c.is_doomed()) co_return;
-    c.enter(stage::reading);
-    next = co_await self->serve(c);
+    if (served % requests_per_turn == 0) co_await yield();
+    if (c->is_doomed()) co_return;
+    c->enter(stage::reading);
+    const auto next = co_await serve(*c);
+    if (next == after_answer::linger) co_await linger(*c);
+    if (next != after_answer::go_on) co_return;
   }
-  if (next == after_answer::linger && !c.is_doomed()) co_await self->linger(c);
 }
 
 /// False: cut off, or the socket is broken.
@@ -483,28 +498,6 @@ io_result http_server::impl::read_some(connection& c, std::string& into, std::si
     if (n == 0) return io_result::eof;
     if (errno == EAGAIN || errno == EWOULDBLOCK) return io_result::again;
     if (errno != EINTR) return io_result::failed;
-  }
-}
-
-/// Between requests: holds nothing but the connection itself.
-/// (g++ 12.2 miscompiles a coroutine that switches on a call: its frame loses a field. Hence `got`, here and below.)
-asio::awaitable<bool> http_server::impl::wait_for_request(connection& c) {
-  c.enter(stage::idle);
-  for (;;) {
-    const auto got = read_some(c, c.buffer, options_.max_header);
-    switch (got) {
-      case io_result::some:
-        co_return true;
-      case io_result::again:
-        break;
-      case io_result::eof:
-      case io_result::failed:
-        co_return false;
-    }
-    // «Drained» means: no request had come so far.
-    if (is_draining_) co_return false;
-    c.release_buffer();
-    if (!co_await wait(c, tcp::socket::wait_read)) co_return false;
   }
 }
 
@@ -575,6 +568,7 @@ asio::awaitable<after_answer> http_server::impl::serve(connection& c) {
 }
 
 /// Until the empty line is in c.unread(). `lost`: hang up without an answer.
+/// (g++ 12.2 miscompiles a coroutine that switches on a call: its frame loses a field. Hence `got`, here and below.)
 asio::awaitable<std::optional<error>> http_server::impl::read_head(connection& c,
                                                                    std::size_t& head_bytes,
                                                                    bool& lost) {
@@ -753,6 +747,7 @@ asio::awaitable<bool> http_server::impl::write(connection& c, std::string_view h
 
 /// RFC 9112 §9.6: closing with bytes unread makes the kernel send a reset, which may destroy the answer on its way.
 asio::awaitable<void> http_server::impl::linger(connection& c) {
+  if (c.is_doomed()) co_return;
   c.release_buffer();
   c.enter(stage::lingering);
   ::shutdown(c.socket.native_handle(), SHUT_WR);

@@ -7,6 +7,8 @@ namespace parley::net {
 
 namespace {
 
+constexpr std::int64_t receipt_max_members = 50;  // above it no cursors are shown (SPEC 4 *member*)
+
 void append_members(std::string& out, const std::vector<member_view>& members) {
   out += R"({"members":[)";
   for (const auto& m : members) {
@@ -27,8 +29,6 @@ gateway_loop::response rest_list_members(gateway_loop& g, gateway_loop::request_
   auto answer = co_await std::move(asked);
   if (const auto* failed = std::get_if<error>(&answer)) co_return fail(r, *failed);
   const auto& list = std::get<actors::members_result_page>(answer).list;
-  // Above 50 members no cursors are shown (SPEC 4 `receipt_max_members`).
-  constexpr std::int64_t receipt_max_members = 50;
   std::vector<member_view> shown;
   for (const auto& m : list.members) {
     member_view view{m.member.user, m.member.role, m.member.joined_at, {}, {}, {}};
@@ -56,9 +56,12 @@ gateway_loop::response rest_add_members(gateway_loop& g, gateway_loop::request_c
                                  actors::add_members_command{std::move(body->users), body->role.value_or(member_role::member)});
   auto done = co_await std::move(asked);
   if (const auto* failed = std::get_if<error>(&done)) co_return fail(r, *failed);
+  const auto& result = std::get<actors::members_result>(done);
   std::vector<member_view> shown;
-  for (const auto& m : std::get<actors::members_result>(done).added) {
-    shown.push_back({m.user, m.role, m.joined_at, {}, m.joined_seq, m.joined_seq});
+  for (const auto& m : result.added) {
+    member_view view{m.user, m.role, m.joined_at, {}, {}, {}};
+    if (result.member_count <= receipt_max_members) view.last_ack = view.last_read = m.joined_seq;
+    shown.push_back(std::move(view));
   }
   std::string out;
   append_members(out, shown);

@@ -765,7 +765,11 @@ void subscriptions::plan_automatic(slot c, const store::positions& all) {
   const auto tenant = conns_[c].user->tenant;
   std::vector<std::pair<slot, slot>> known = conns_[c].subs;  // subscribed by hand meanwhile
   for (const auto& p : all.rooms) {
-    if (conns_[c].subs.size() >= options_.max_subscriptions) break;
+    if (conns_[c].subs.size() >= options_.max_subscriptions) {
+      // Never partial but silent (SPEC 2.9).
+      reply_error(conns_[c].ref, {}, error{error_code::conflict, "too many rooms: the rest is not live on this connection"});
+      break;
+    }
     const auto r = room_for({tenant, p.room}, p.no);
     if (std::any_of(known.begin(), known.end(), [&](const auto& k) { return k.first == r; }))
       continue;
@@ -831,9 +835,9 @@ std::vector<room_key> subscriptions::plan_manual(
           removed_meanwhile(key, p.last_seq)) {
         continue;
       }
-      ++sync.rooms;
       const auto r = room_for(key, p.no);
       if (find_sub(conns_[c], r) != no_slot) continue;
+      ++sync.rooms;
       raise_head(r, p.last_seq);
       rooms_[r].first_seq = later(rooms_[r].first_seq, p.first_seq);
       add_sub(c, r, p.last_seq, p.last_seq);

@@ -52,8 +52,7 @@ json_text field_reader::meta(const json_slice& value, std::string_view field) {
 
 std::string field_reader::client_msg_id(const json_slice& value) {
   if (value.is_void()) return {};
-  std::string out;
-  if (value.is(json_kind::string)) append_decoded(out, value);
+  std::string out = value.is(json_kind::string) ? decoded(value) : std::string{};
   if (out.empty() || out.size() > limits::client_msg_id_max_bytes) {
     refuse("client_msg_id",
            "must be a string of 1 to " + std::to_string(limits::client_msg_id_max_bytes) + " bytes");

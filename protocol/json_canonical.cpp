@@ -63,79 +63,74 @@ void append_number(std::string& out, std::string_view text) {
 
 class canonical_writer {
  public:
-  canonical_writer(json_scanner& from, std::string& out) : from_(from), out_(out) {}
+  explicit canonical_writer(json_scanner& from) : from_(from) {}
 
-  void write_value() {
-    if (from_.at_object()) {
-      write_object();
-    } else if (from_.at_array()) {
-      write_array();
-    } else {
-      write_scalar(from_.value());
-    }
+  /// False when the text is too deep.
+  bool write_value(std::string& out, std::size_t depth) {
+    if (depth > max_canonical_depth) return false;
+    if (from_.at_object()) return write_object(out, depth);
+    if (from_.at_array()) return write_array(out, depth);
+    write_scalar(out, from_.value());
+    return true;
   }
 
  private:
-  void write_object() {
+  bool write_object(std::string& out, std::size_t depth) {
     std::vector<std::pair<std::string, std::string>> fields;
     from_.enter_object();
     while (const auto key = from_.next_key()) {
       auto& [name, value] = fields.emplace_back(*key, std::string{});
-      canonical_writer{from_, value}.write_value();
+      if (!write_value(value, depth + 1)) return false;
     }
     std::sort(fields.begin(), fields.end());
-    out_ += '{';
+    out += '{';
     for (std::size_t i = 0; i < fields.size(); ++i) {
-      if (i > 0) out_ += ',';
-      append_json_string(out_, fields[i].first);
-      out_ += ':';
-      out_ += fields[i].second;
+      if (i > 0) out += ',';
+      append_json_string(out, fields[i].first);
+      out += ':';
+      out += fields[i].second;
     }
-    out_ += '}';
+    out += '}';
+    return true;
   }
 
-  void write_array() {
+  bool write_array(std::string& out, std::size_t depth) {
     from_.enter_array();
-    out_ += '[';
+    out += '[';
     for (bool first = true; from_.next_element(); first = false) {
-      if (!first) out_ += ',';
-      write_value();
+      if (!first) out += ',';
+      if (!write_value(out, depth + 1)) return false;
     }
-    out_ += ']';
+    out += ']';
+    return true;
   }
 
-  void write_scalar(const json_slice& scalar) {
+  static void write_scalar(std::string& out, const json_slice& scalar) {
     switch (scalar.kind) {
       case json_kind::string:
-        append_json_string(out_, decoded(scalar));
+        append_json_string(out, decoded(scalar));
         break;
       case json_kind::number:
-        append_number(out_, scalar.text);
+        append_number(out, scalar.text);
         break;
       default:
-        out_ += scalar.text;
+        out += scalar.text;
     }
   }
 
   json_scanner& from_;
-  std::string& out_;
 };
 
 }  // namespace
 
 std::string canonical_json(const json_text& text) {
   if (text.empty()) return {};
-  json_scanner check{max_canonical_depth};
-  check.open(text.view());
-  check.value();
-  const bool is_sound = check.finish();
-  if (!is_sound && check.fault() != json_fault::number_range) return text.value;
   std::string out;
   out.reserve(text.value.size());
   json_scanner from{max_canonical_depth};
   from.open(text.view());
-  canonical_writer{from, out}.write_value();
-  return out;
+  const bool is_done = canonical_writer{from}.write_value(out, 1);
+  return is_done && from.fault() != json_fault::syntax ? out : text.value;
 }
 
 }  // namespace parley

@@ -304,13 +304,25 @@ bool json_scanner::next_element() {
   return true;
 }
 
+/// Behind the string that begins here, if it has no escapes; else, or when there is none, null.
+inline const char* json_scanner::end_of_plain_string() const {
+  if (peek() != '"') return nullptr;
+  const char* const end = find_json_special(at_ + 1, end_, readable_end_);
+  return end != end_ && *end == '"' ? end + 1 : nullptr;
+}
+
 void json_scanner::value(json_slice& out) {
-  out = {};
   if (broken_) {
-    out.sound = false;
+    out = {.sound = false};
     return;
   }
   skip_space();
+  if (const char* const end = end_of_plain_string(); end != nullptr) {  // most values are
+    out = {.kind = json_kind::string, .text = {at_, static_cast<std::size_t>(end - at_)}};
+    at_ = end;
+    return;
+  }
+  out = {};
   const json_fault before = std::exchange(fault_, json_fault::none);
   const char* const begin = at_;
   switch (peek()) {
@@ -355,8 +367,7 @@ bool json_scanner::finish() {
   return fault_ == json_fault::none;
 }
 
-void json_scanner::skip_space() {
-  if (at_ != end_ && *at_ > ' ') return;  // usual in what programs write
+void json_scanner::skip_space_slowly() {
   while (at_ != end_ && is_space(*at_)) {
     ++at_;
     spaced_ = true;
@@ -388,23 +399,24 @@ void json_scanner::leave() {
 }
 
 void json_scanner::check_keys(std::size_t first) {
-  const auto begin = std::next(keys_.begin(), static_cast<std::ptrdiff_t>(first));
-  const auto end = keys_.end();
   const auto is_same = [](const key& a, const key& b) {
     return a.prefix == b.prefix && a.text == b.text;
   };
   if (keys_.size() - first <= max_compared_keys) {
-    for (auto a = begin; a != end; ++a) {
-      if (std::any_of(std::next(a), end, [&](const key& b) { return is_same(*a, b); })) {
-        note(json_fault::duplicate_key);
+    for (std::size_t i = first; i < keys_.size(); ++i) {
+      for (std::size_t j = first; j < i; ++j) {
+        if (is_same(keys_[i], keys_[j])) note(json_fault::duplicate_key);
       }
     }
     return;
   }
-  std::sort(begin, end, [](const key& a, const key& b) {
+  const auto begin = std::next(keys_.begin(), static_cast<std::ptrdiff_t>(first));
+  std::sort(begin, keys_.end(), [](const key& a, const key& b) {
     return a.prefix != b.prefix ? a.prefix < b.prefix : a.text < b.text;
   });
-  if (std::adjacent_find(begin, end, is_same) != end) note(json_fault::duplicate_key);
+  if (std::adjacent_find(begin, keys_.end(), is_same) != keys_.end()) {
+    note(json_fault::duplicate_key);
+  }
 }
 
 // Without recursion, so that no depth can hurt: open_ is the stack.
@@ -550,12 +562,14 @@ bool json_scanner::scan_word(std::string_view word) {
 
 bool json_scanner::scan_key() {
   const char* const begin = at_ + 1;
-  if (!scan_string()) return false;
-  key_ = {begin, static_cast<std::size_t>(at_ - 1 - begin)};
   auto readable = static_cast<std::size_t>(readable_end_ - begin);
-  if (escaped_) {
-    std::string& characters = decoded_keys_.emplace_back();
-    append_unescaped(characters, key_);
+  if (const char* const end = end_of_plain_string(); end != nullptr) {
+    at_ = end;
+    key_ = {begin, static_cast<std::size_t>(at_ - 1 - begin)};
+  } else {
+    if (!scan_string()) return false;
+    std::string& characters = decoded_keys_.emplace_front();
+    append_unescaped(characters, {begin, static_cast<std::size_t>(at_ - 1 - begin)});
     key_ = characters;
     readable = key_.size();
   }

@@ -12,7 +12,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <forward_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -128,7 +128,11 @@ class json_scanner {
   };
 
   [[nodiscard]] char peek() const { return at_ == end_ ? '\0' : *at_; }
-  void skip_space();
+  void skip_space() {
+    if (at_ != end_ && *at_ > ' ') return;  // as programs write it
+    skip_space_slowly();
+  }
+  void skip_space_slowly();
   void note(json_fault fault) {
     if (fault_ == json_fault::none) fault_ = fault;
   }
@@ -136,6 +140,7 @@ class json_scanner {
   void enter(char bracket);
   void leave();
   void check_keys(std::size_t first);
+  [[nodiscard]] const char* end_of_plain_string() const;
   bool scan_value();
   bool scan_string();
   bool scan_escape();
@@ -155,8 +160,8 @@ class json_scanner {
   std::string_view key_;   ///< the last key
   std::string open_;       ///< the brackets we are in, outermost first
   std::vector<key> keys_;  ///< of the objects we are in, outermost first
-  std::vector<std::size_t> key_starts_;  ///< where each such object's keys begin
-  std::deque<std::string> decoded_keys_;
+  std::vector<std::size_t> key_starts_;          ///< where each such object's keys begin
+  std::forward_list<std::string> decoded_keys_;  ///< keys_ look at them: they must not move
 };
 
 }  // namespace parley

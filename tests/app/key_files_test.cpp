@@ -1,7 +1,7 @@
 #include "app/key_files.hpp"
 
 #include "app/dev_demo.hpp"
-#include "app/new_tenant.hpp"
+#include "actors/new_tenant.hpp"
 #include "tests/support/results.hpp"
 #include "tests/support/temp_dir.hpp"
 
@@ -96,7 +96,7 @@ TEST_SUITE("SPEC 3 a new tenant's secrets") {
       "they are stored hashed or sealed, and open with the node's key for their tenant and key id "
       "alone") {
     const auto key = parse_secret_key(std::string(64, '7')).value();
-    const auto fresh = make_tenant("acme", "{}", key, from_unix_ms(0), system_random());
+    const auto fresh = actors::make_tenant("acme", "{}", key, from_unix_ms(0), system_random());
     CHECK(fresh.row.id.value.starts_with("tenant_"));
     CHECK(fresh.row.id.value.size() == 7 + 16);
     CHECK(fresh.secrets.api_key.starts_with("sk_"));
@@ -114,10 +114,10 @@ TEST_SUITE("SPEC 3 a new tenant's secrets") {
           c.kind == "jwt_secret" ? fresh.secrets.jwt_secret : fresh.secrets.webhook_secret;
       CHECK_FALSE(c.digest);
       CHECK(c.sealed.find(secret) == std::string::npos);
-      CHECK(unseal(key, c.sealed, seal_context(fresh.row.id, c.id)) == secret);
-      CHECK_FALSE(unseal(key, c.sealed, seal_context(tenant_id{"tenant_other"}, c.id)));
+      CHECK(unseal(key, c.sealed, actors::seal_context(fresh.row.id, c.id)) == secret);
+      CHECK_FALSE(unseal(key, c.sealed, actors::seal_context(tenant_id{"tenant_other"}, c.id)));
     }
-    const auto shown = shown_once(fresh);
+    const auto shown = actors::shown_once(fresh);
     CHECK(shown["api_key"] == fresh.secrets.api_key);
     CHECK(shown["keys"].size() == 3);
   }

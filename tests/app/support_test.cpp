@@ -169,7 +169,7 @@ TEST_SUITE("tests/support") {
   }
 
   TEST_CASE("server frames that RFC 6455 forbids fail the test") {
-    for (const std::string frame :
+    for (const std::string& frame :
          {std::string{"\x81\x81maskA"}, std::string{"\xc1\x01x"}, std::string{"\x01\x01x"},
           std::string{"\x82\x01x"}, std::string{"\x81\x7e\x00\x01x", 5},
           std::string{"\x81\x01\xff"}, std::string{"\x88\x01x"}, std::string{"\x81\x01x"}}) {

@@ -141,6 +141,7 @@ TEST_SUITE("bench: a node that keeps its promises") {
     options.connections = 60;
     options.members = {20};
     options.rest_s = 0.01;
+    options.idle_s = 0.05;
     options.node_pid = 1;  // any process that is there
     const auto result = run(options);
     CAPTURE(result.report.dump(2));

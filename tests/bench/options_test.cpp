@@ -64,7 +64,7 @@ TEST_SUITE("bench: command line") {
     REQUIRE(result.parsed.options);
     CHECK(result.parsed.options->members == std::vector{20U});
     CHECK(result.parsed.options->rooms_each == 5);
-    CHECK(result.parsed.options->duration_s == 30);
+    CHECK(result.parsed.options->idle_s == 30);
     CHECK(result.parsed.options->rest_s == 0.5);
   }
 

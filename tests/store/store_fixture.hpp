@@ -14,12 +14,14 @@
 #include "protocol/entry.hpp"
 #include "protocol/seams.hpp"
 #include "protocol/uuid.hpp"
+#include "store/sqlite_db.hpp"
 #include "store/sqlite_store.hpp"
 #include "store/store.hpp"
 #include "tests/support/temp_dir.hpp"
 
 namespace parley::store::test {
 
+inline std::string words(const db_failure& f) { return f.text; }
 inline std::string words(const error& e) { return e.message; }
 inline std::string words(const write_error& e) {
   return "scope " + std::to_string(static_cast<int>(e.scope)) + ": " + e.why.message + " (" + e.detail + ")";

@@ -37,7 +37,8 @@ running_node::running_node(node_setup setup) : setup_(std::move(setup)) {
 
 void running_node::start() {
   process_options options;
-  options.command = {parley_binary(), "serve"};
+  options.command = setup_.under;
+  options.command.insert(options.command.end(), {parley_binary(), "serve"});
   options.command.insert(options.command.end(), setup_.arguments.begin(), setup_.arguments.end());
   std::map<std::string, std::string> config{{"listen_addr", "127.0.0.1:0"},
                                             {"data_dir", data_dir_.string()},

@@ -24,6 +24,8 @@ struct node_setup {
   std::map<std::string, std::string> config{};
   std::map<std::string, std::string> env{};  ///< such as PARLEY_BREAK
   std::vector<std::string> arguments{};      ///< more of the command line
+  /// What runs the program, such as `/usr/bin/strace -D …` (-D: the node stays the process that pid() names).
+  std::vector<std::string> under{};
   std::filesystem::path data_dir{};          ///< empty: a temporary one
   std::chrono::milliseconds start_within{30'000};
 };

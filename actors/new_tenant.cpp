@@ -1,11 +1,11 @@
-#include "app/new_tenant.hpp"
+#include "actors/new_tenant.hpp"
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
 
-namespace parley::app {
+namespace parley::actors {
 namespace {
 
 constexpr std::size_t key_bytes = 32;      // 256 random bits
@@ -104,4 +104,4 @@ nlohmann::ordered_json shown(const store::tenant_row& row) {
           {"keys", std::move(keys)},   {"created_at", to_rfc3339(row.created_at)}};
 }
 
-}  // namespace parley::app
+}  // namespace parley::actors

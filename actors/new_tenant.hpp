@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-namespace parley::app {
+namespace parley::actors {
 
 struct tenant_secrets {
   std::string api_key;         ///< `sk_…`; stored as its SHA-256
@@ -33,4 +33,4 @@ struct fresh_tenant {
 /// The same of a stored one, without secrets.
 [[nodiscard]] nlohmann::ordered_json shown(const store::tenant_row& row);
 
-}  // namespace parley::app
+}  // namespace parley::actors

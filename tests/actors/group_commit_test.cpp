@@ -1,0 +1,475 @@
+#include "actors/group_commit.hpp"
+
+#include "tests/actors/words.hpp"
+
+#include <doctest/doctest.h>
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace parley::actors {
+
+using namespace words;
+
+namespace {
+
+using store::failure_scope;
+using store::write_error;
+
+write_error failure(failure_scope scope) { return {scope, unavailable("scripted", std::chrono::milliseconds{1})}; }
+
+/// Says yes to everything, unless told otherwise; remembers what was executed and committed.
+class scripted_writer final : public store::writer {
+ public:
+  std::vector<std::string> executed;            ///< of the transaction under way
+  std::vector<std::vector<std::string>> commits;
+  std::size_t begins = 0;
+  std::size_t rollbacks = 0;
+  std::optional<write_error> begin_fails;
+  std::optional<write_error> commit_fails;
+  std::optional<write_error> probe_fails;
+  std::optional<write_error> maintain_fails;
+  std::optional<write_error> open_fails;
+  std::map<std::string, write_error> item_fails;  ///< by what is executed
+  bool room_exists = true;
+  store::created_room next_created;
+
+  store::write_result<void> begin() override {
+    ++begins;
+    if (begin_fails) return *begin_fails;
+    return {};
+  }
+  store::write_result<log_id> append(const store::append_row& row) override {
+    return step("append " + std::to_string(row.room.value) + ":" + std::to_string(row.e.seq.value), log_id{1});
+  }
+  store::write_result<store::created_room> create_room(const store::new_room&) override { return step("create", next_created); }
+  store::write_result<room_seq> delete_room(tenant_no, room_no room, utc_time) override {
+    return step("delete " + std::to_string(room.value), room_seq{9});
+  }
+  store::write_result<tenant_no> create_tenant(const store::new_tenant&) override { return step("tenant", tenant_no{4}); }
+  store::write_result<store::cursor_state> move_cursor(const store::cursor_move& move) override {
+    return step("cursor " + move.user.value, store::cursor_state{room_no{5}, move.seq, room_seq{0}, true});
+  }
+  store::write_result<std::optional<store::opened_room>> open_room(tenant_no, room_id room, utc_time) override {
+    if (open_fails) return *open_fails;
+    if (!room_exists) return std::optional<store::opened_room>{};
+    auto out = an_open_room(room_type::group, {});
+    out.no = room_no{room.id.bytes[15]};
+    return std::optional{std::move(out)};
+  }
+  store::write_result<commit_no> commit() override {
+    if (commit_fails) return *commit_fails;
+    commits.push_back(std::exchange(executed, {}));
+    return commit_no{static_cast<std::int64_t>(commits.size())};
+  }
+  void rollback() override {
+    ++rollbacks;
+    executed.clear();
+  }
+  store::write_result<void> maintain(mono_time, utc_time) override {
+    if (maintain_fails) return *maintain_fails;
+    return {};
+  }
+  store::write_result<void> probe() override {
+    if (probe_fails) return *probe_fails;
+    return {};
+  }
+  store::write_result<void> close_clean() override { return {}; }
+  [[nodiscard]] store::writer_status status() const override { return {}; }
+
+ private:
+  template <class T>
+  store::write_result<T> step(std::string what, T value) {
+    if (const auto it = item_fails.find(what); it != item_fails.end()) return it->second;
+    executed.push_back(std::move(what));
+    return value;
+  }
+};
+
+/// Remembers, in order and in words, who was told what.
+class log_of_words final : public storage_ports {
+ public:
+  std::vector<std::string> told;
+  std::map<instance_no, opened_ptr> openings;
+  std::vector<publish_ptr> publishes;
+  std::vector<lost_ptr> losses;
+  std::vector<cursors_stored_ptr> cursors;
+  std::vector<created_ptr> creations;
+
+  void to_room(instance_no i, opened_ptr m) override {
+    told.push_back("opened " + name(i));
+    openings[i] = std::move(m);
+  }
+  void to_room(instance_no i, const committed& m) override {
+    told.push_back("committed " + name(i) + " up to " + std::to_string(m.up_to.value) + " in " + std::to_string(m.commit.value));
+  }
+  void to_room(instance_no i, lost_ptr m) override {
+    told.push_back("lost " + name(i));
+    losses.push_back(std::move(m));
+  }
+  void to_room(instance_no i, const deleted& m) override {
+    told.push_back("deleted " + name(i) + " at " + std::to_string(m.last_seq.value));
+  }
+  void to_session(instance_no i, cursors_stored_ptr m) override {
+    told.push_back("cursors to session " + name(i));
+    cursors.push_back(std::move(m));
+  }
+  void to_gateway(gateway_no g, cursors_stored_ptr m) override {
+    told.push_back("cursors to gateway " + std::to_string(g.value));
+    cursors.push_back(std::move(m));
+  }
+  void to_gateway(gateway_no, created_ptr m) override {
+    told.push_back(std::holds_alternative<error>(m->outcome) ? "not created" : "created");
+    creations.push_back(std::move(m));
+  }
+  void to_gateway(gateway_no, tenant_created_ptr m) override {
+    told.push_back(std::holds_alternative<error>(m->outcome) ? "no tenant" : "tenant");
+  }
+  void publish(publish_ptr m) override {
+    told.push_back("publish");
+    publishes.push_back(std::move(m));
+  }
+  void writable(bool yes) override { told.push_back(yes ? "writable" : "not writable"); }
+  void fatal(const error&) override { told.push_back("fatal"); }
+
+ private:
+  static std::string name(instance_no i) { return std::to_string(i.value); }
+};
+
+using words_told = std::vector<std::string>;
+
+/// Storage in a test: rooms 1, 2, … are opened by instances of the same number.
+struct storage {
+  scripted_writer writer;
+  log_of_words out;
+  group_commit it{writer, out};
+
+  generation open(std::uint8_t room, std::uint64_t instance) {
+    it.on(std::make_shared<const open_room>(open_room{key_of(room), instance_no{instance}}));
+    it.run();
+    const auto gen = out.openings.at(instance_no{instance})->gen;
+    out.told.clear();
+    return gen;
+  }
+  void append(std::uint8_t room, std::uint64_t instance, generation gen, std::uint64_t no) {
+    actors::append m{instance_no{instance}, gen, entry_no{no}, {acme, room_no{room}, {}, {}}};
+    m.row.e.seq = room_seq{static_cast<std::int64_t>(no)};
+    it.on(std::make_shared<const actors::append>(m));
+  }
+  void erase(std::uint8_t room, std::uint64_t instance, generation gen) {
+    it.on(std::make_shared<const delete_room>(delete_room{instance_no{instance}, gen, acme, room_no{room}, noon}));
+  }
+  void create() {
+    it.on(std::make_shared<const create_room>(create_room{{gateway_no{0}, call_no{1}}, store::new_room{}}));
+  }
+  void move(std::optional<instance_no> session, std::size_t rooms = 1) {
+    auto moves = std::make_shared<move_cursors>();
+    moves->user = {acme, ann};
+    moves->to = {gateway_no{2}, call_no{1}};
+    for (std::size_t n = 0; n < rooms; ++n) moves->rooms.emplace_back(room_id_of(static_cast<std::uint8_t>(n)), room_seq{3});
+    it.on(std::make_shared<const store_cursors>(store_cursors{session, moves}));
+  }
+  words_told run() {
+    it.run();
+    return std::exchange(out.told, {});
+  }
+};
+
+}  // namespace
+
+TEST_SUITE("SPEC 2.1 accepted means durable: group commit") {
+  TEST_CASE("what queued up is one commit, and each room hears once, with the last of its entries") {
+    storage s;
+    const auto one = s.open(1, 1);
+    const auto two = s.open(2, 2);
+    s.append(1, 1, one, 1);
+    s.append(2, 2, two, 1);
+    s.append(1, 1, one, 2);
+    CHECK(s.run() == words_told{"committed 1 up to 2 in 1", "committed 2 up to 1 in 1"});
+    CHECK(s.writer.commits == std::vector<words_told>{{"append 1:1", "append 2:1", "append 1:2"}});
+    CHECK(!s.it.has_work());
+  }
+  TEST_CASE("nothing to do is no commit") {
+    storage s;
+    CHECK(s.run().empty());
+    CHECK(s.writer.begins == 0);
+  }
+  TEST_CASE("a commit takes no more rows than its bound; the rest is the next one") {
+    storage s;
+    const auto gen = s.open(1, 1);
+    for (std::uint64_t n = 1; n <= limits::commit_max_rows + 1; ++n) s.append(1, 1, gen, n);
+    CHECK(s.run() == words_told{"committed 1 up to " + std::to_string(limits::commit_max_rows) + " in 1"});
+    CHECK(s.it.has_work());
+    CHECK(s.run().size() == 1);
+    CHECK(s.writer.commits[1].size() == 1);
+  }
+  TEST_CASE("a refused entry loses its room's generation alone; what came before it is committed first") {
+    storage s;
+    const auto one = s.open(1, 1);
+    const auto two = s.open(2, 2);
+    s.writer.item_fails["append 1:2"] = failure(failure_scope::item);
+    s.append(1, 1, one, 1);
+    s.append(1, 1, one, 2);
+    s.append(1, 1, one, 3);
+    s.append(2, 2, two, 1);
+    CHECK(s.run() == words_told{"committed 1 up to 1 in 1", "committed 2 up to 1 in 1", "lost 1"});
+    CHECK(s.writer.commits == std::vector<words_told>{{"append 1:1", "append 2:1"}});
+    CHECK(s.out.losses[0]->gen == one);
+    CHECK(s.it.counters().stale_appends == 1);
+    // What still arrives of that generation is never stored.
+    s.append(1, 1, one, 4);
+    CHECK(s.run().empty());
+  }
+  TEST_CASE("a failed batch is rolled back and every room in it hears so once; the others go on") {
+    storage s;
+    const auto one = s.open(1, 1);
+    const auto two = s.open(2, 2);
+    s.append(1, 1, one, 1);
+    s.append(1, 1, one, 2);
+    s.writer.commit_fails = failure(failure_scope::batch);
+    CHECK(s.run() == words_told{"lost 1"});
+    s.writer.commit_fails.reset();
+    s.writer.executed.clear();
+    s.append(1, 1, one, 3);
+    s.append(2, 2, two, 1);
+    CHECK(s.run() == words_told{"committed 2 up to 1 in 1"});
+    CHECK(s.writer.commits == std::vector<words_told>{{"append 2:1"}});
+  }
+  TEST_CASE("a failure in the middle of a batch rolls back what was executed and leaves the rest for the next") {
+    storage s;
+    const auto one = s.open(1, 1);
+    const auto two = s.open(2, 2);
+    s.writer.item_fails["append 1:1"] = failure(failure_scope::batch);
+    s.append(1, 1, one, 1);
+    s.append(2, 2, two, 1);
+    CHECK(s.run() == words_told{"lost 1"});
+    CHECK(s.writer.rollbacks == 1);
+    CHECK(s.it.has_work());
+    CHECK(s.run() == words_told{"committed 2 up to 1 in 1"});
+  }
+  TEST_CASE("a transaction that can't begin loses nothing: it is tried again") {
+    storage s;
+    const auto one = s.open(1, 1);
+    s.append(1, 1, one, 1);
+    s.writer.begin_fails = failure(failure_scope::batch);
+    CHECK(s.run().empty());
+    CHECK(s.it.has_work());
+    s.writer.begin_fails.reset();
+    CHECK(s.run() == words_told{"committed 1 up to 1 in 1"});
+  }
+  TEST_CASE("after a fatal failure nobody is told anything, and nothing is done any more") {
+    storage s;
+    const auto one = s.open(1, 1);
+    s.append(1, 1, one, 1);
+    s.writer.commit_fails = failure(failure_scope::fatal);
+    CHECK(s.run() == words_told{"fatal"});
+    CHECK(s.it.ended());
+    CHECK(s.writer.rollbacks == 0);
+    s.append(1, 1, one, 2);
+    s.it.on(std::make_shared<const open_room>(open_room{key_of(2), instance_no{2}}));
+    CHECK(s.run().empty());
+    s.it.maintain({}, {});
+    CHECK(s.out.told.empty());
+  }
+  TEST_CASE("a fatal failure while executing, opening, maintaining or probing ends it too") {
+    for (const int where : {0, 1, 2, 3}) {
+      CAPTURE(where);
+      storage s;
+      const auto one = s.open(1, 1);
+      const auto fatal = failure(failure_scope::fatal);
+      if (where == 0) {
+        s.writer.item_fails["append 1:1"] = fatal;
+        s.append(1, 1, one, 1);
+        s.it.run();
+      } else if (where == 1) {
+        s.writer.open_fails = fatal;
+        s.it.on(std::make_shared<const open_room>(open_room{key_of(2), instance_no{2}}));
+        s.it.run();
+      } else if (where == 2) {
+        s.writer.maintain_fails = fatal;
+        s.it.maintain({}, {});
+      } else {
+        s.writer.maintain_fails = failure(failure_scope::full);
+        s.it.maintain({}, {});
+        s.out.told.clear();
+        s.writer.probe_fails = fatal;
+        s.it.maintain({}, {});
+      }
+      CHECK(s.out.told == words_told{"fatal"});
+      CHECK(s.it.ended());
+    }
+  }
+}
+
+TEST_SUITE("DESIGN I10 a full disk") {
+  TEST_CASE("everyone who waits hears at once, later ones too, without touching the disk, until a probe succeeds") {
+    storage s;
+    const auto one = s.open(1, 1);
+    const auto two = s.open(2, 2);
+    s.append(1, 1, one, 1);
+    s.append(2, 2, two, 1);
+    s.create();
+    s.move(instance_no{8});
+    s.writer.commit_fails = failure(failure_scope::full);
+    CHECK(s.run() == words_told{"not writable", "not created", "cursors to session 8", "lost 1", "lost 2"});
+    s.writer.commit_fails.reset();
+
+    const auto begun = s.writer.begins;
+    s.append(1, 1, one, 2);  // of the lost generation
+    s.move(std::nullopt);
+    CHECK(s.run() == words_told{"cursors to gateway 2"});
+    CHECK(is_error(std::get<error>(s.out.cursors.back()->rooms[0].outcome), error_code::unavailable));
+    CHECK(s.writer.begins == begun);
+
+    s.writer.probe_fails = failure(failure_scope::full);
+    s.it.maintain({}, {});
+    CHECK(s.out.told.empty());
+    s.writer.probe_fails.reset();
+    s.it.maintain({}, {});
+    CHECK(s.out.told == words_told{"writable"});
+    const auto again = s.open(1, 1);
+    s.append(1, 1, again, 1);
+    CHECK(s.run().size() == 1);
+  }
+  TEST_CASE("rooms are opened for reading on: while the disk is full an opening is answered") {
+    storage s;
+    s.writer.maintain_fails = failure(failure_scope::full);
+    s.it.maintain({}, {});
+    const auto gen = s.open(1, 1);
+    s.append(1, 1, gen, 1);
+    CHECK(s.run() == words_told{"lost 1"});
+  }
+}
+
+TEST_SUITE("DESIGN I13 generations") {
+  TEST_CASE("each opening is a new generation, and appends of an older one are never stored") {
+    storage s;
+    const auto old = s.open(1, 1);
+    s.append(1, 1, old, 1);  // still waits when the room is opened again
+    s.it.on(std::make_shared<const open_room>(open_room{key_of(1), instance_no{2}}));
+    CHECK(s.run() == words_told{"opened 2"});
+    const auto fresh = s.out.openings.at(instance_no{2})->gen;
+    CHECK(fresh > old);
+    CHECK(s.writer.commits == std::vector<words_told>{{}});
+    s.append(1, 2, fresh, 1);
+    CHECK(s.run() == words_told{"committed 2 up to 1 in 2"});
+  }
+  TEST_CASE("a room that is absent or unreadable gets no generation") {
+    storage s;
+    s.writer.room_exists = false;
+    s.open(1, 1);
+    CHECK(!s.out.openings.at(instance_no{1})->room);
+    CHECK(!s.out.openings.at(instance_no{1})->failure);
+    s.writer.open_fails = failure(failure_scope::batch);
+    s.open(1, 2);
+    CHECK(s.out.openings.at(instance_no{2})->failure);
+  }
+  TEST_CASE("a retired room's generation appends no more; another's is left alone") {
+    storage s;
+    const auto one = s.open(1, 1);
+    s.it.on(close_room{instance_no{1}, generation{one.value + 7}, room_no{1}});
+    s.append(1, 1, one, 1);
+    CHECK(s.run().size() == 1);
+    s.it.on(close_room{instance_no{1}, one, room_no{1}});
+    s.append(1, 1, one, 2);
+    CHECK(s.run().empty());
+  }
+  TEST_CASE("a deletion is told after the commits before it, and ends the generation") {
+    storage s;
+    const auto one = s.open(1, 1);
+    s.append(1, 1, one, 1);
+    s.erase(1, 1, one);
+    CHECK(s.run() == words_told{"committed 1 up to 1 in 1", "deleted 1 at 9"});
+    s.append(1, 1, one, 2);
+    s.erase(1, 1, one);
+    CHECK(s.run().empty());
+  }
+  TEST_CASE("a deletion that fails, alone or with its batch, loses the generation") {
+    for (const auto scope : {failure_scope::item, failure_scope::batch}) {
+      storage s;
+      const auto one = s.open(1, 1);
+      s.erase(1, 1, one);
+      s.writer.item_fails["delete 1"] = failure(scope);
+      CHECK(s.run() == words_told{"lost 1"});
+    }
+  }
+}
+
+TEST_SUITE("SPEC 4 creations") {
+  TEST_CASE("a new room is published with its members before its creator hears of it") {
+    storage s;
+    s.writer.next_created.no = room_no{5};
+    s.writer.next_created.info.id = room_id_of(5);
+    s.writer.next_created.members = {member(ann, member_role::owner), member(bob)};
+    s.create();
+    CHECK(s.run() == words_told{"publish", "created"});
+    const auto& p = *s.out.publishes[0];
+    CHECK(p.frames.empty());
+    CHECK(p.last_seq() == room_seq{0});
+    REQUIRE(p.members.size() == 2);
+    CHECK(p.members[1].user == bob);
+    CHECK(p.members[1].seq == room_seq{0});
+    CHECK(p.members[1].room_json->find("\"role\":\"member\"") != std::string::npos);
+  }
+  TEST_CASE("a dm that was there, or a repeated call, is answered and published to nobody") {
+    storage s;
+    s.writer.next_created.created = false;
+    s.create();
+    CHECK(s.run() == words_told{"created"});
+    s.writer.next_created.created = true;
+    s.writer.next_created.replayed = true;
+    s.create();
+    CHECK(s.run() == words_told{"created"});
+  }
+  TEST_CASE("a refused creation is answered alone; one in a failed batch with its batch") {
+    storage s;
+    const auto one = s.open(1, 1);
+    s.writer.item_fails["create"] = failure(failure_scope::item);
+    s.create();
+    s.append(1, 1, one, 1);
+    CHECK(s.run() == words_told{"not created", "committed 1 up to 1 in 1"});
+    s.writer.item_fails.clear();
+    s.writer.commit_fails = failure(failure_scope::batch);
+    s.create();
+    s.it.on(std::make_shared<const create_tenant>(create_tenant{{gateway_no{0}, call_no{2}}, {}}));
+    CHECK(s.run() == words_told{"not created", "no tenant"});
+  }
+}
+
+TEST_SUITE("DESIGN I14 cursors") {
+  TEST_CASE("cursors are answered after their commit, behind the sends of the same commit") {
+    storage s;
+    const auto one = s.open(1, 1);
+    s.move(instance_no{8}, 2);
+    s.append(1, 1, one, 1);
+    CHECK(s.run() == words_told{"committed 1 up to 1 in 1", "cursors to session 8"});
+    CHECK(s.writer.commits == std::vector<words_told>{{"append 1:1", "cursor ann", "cursor ann"}});
+    CHECK(s.out.cursors[0]->rooms.size() == 2);
+  }
+  TEST_CASE("of an offline user they are answered to the gateway that asked") {
+    storage s;
+    s.move(std::nullopt);
+    CHECK(s.run() == words_told{"cursors to gateway 2"});
+  }
+  TEST_CASE("a refused cursor is one outcome among the others") {
+    storage s;
+    s.writer.item_fails["cursor ann"] = {failure_scope::item, not_found("room")};
+    s.move(instance_no{8}, 2);
+    CHECK(s.run() == words_told{"cursors to session 8"});
+    REQUIRE(s.out.cursors[0]->rooms.size() == 2);
+    CHECK(is_error(std::get<error>(s.out.cursors[0]->rooms[0].outcome), error_code::not_found));
+  }
+  TEST_CASE("cursors of a failed batch are answered, every one of them") {
+    storage s;
+    s.writer.item_fails["cursor ann"] = failure(failure_scope::batch);
+    s.move(instance_no{8}, 3);
+    CHECK(s.run() == words_told{"cursors to session 8"});
+    CHECK(s.out.cursors[0]->rooms.size() == 3);
+  }
+}
+
+}  // namespace parley::actors

@@ -1,0 +1,388 @@
+#include "tests/sim/model_store.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace parley::sim {
+
+namespace {
+store::write_error refused(error why) { return {store::failure_scope::item, std::move(why)}; }
+store::write_error failed(store::failure_scope scope) {
+  return {scope, unavailable("the model's disk says no", std::chrono::milliseconds{100})};
+}
+error unreadable() {
+  return unavailable("the model's disk cannot be read", std::chrono::milliseconds{100});
+}
+}  // namespace
+
+const stored_room* snapshot::find(const room_key& key) const {
+  const auto it = by_id.find(key);
+  return it == by_id.end() ? nullptr : rooms.at(it->second).get();
+}
+const stored_room* snapshot::live(const room_key& key) const {
+  const auto* room = find(key);
+  return room == nullptr || room->deleted ? nullptr : room;
+}
+
+// ---- transactions -------------------------------------------------------------------------------------------------
+
+store::write_result<void> model_store::begin() {
+  expect(!work_, "the writer begins within a transaction");
+  if (dice_.permille(faults.begin)) return failed(store::failure_scope::batch);
+  work_ = std::make_shared<snapshot>(*committed_);
+  ++work_->commit;
+  return {};
+}
+
+stored_room& model_store::touch(room_no room) {
+  auto& mine = touched_[room];
+  if (!mine) {
+    mine = std::make_shared<stored_room>(*work_->rooms.at(room));
+    work_->rooms.at(room) = mine;
+  }
+  return *mine;
+}
+
+store::write_result<commit_no> model_store::commit() {
+  expect(work_ != nullptr, "the writer commits without a transaction");
+  if (faults.full) {
+    rollback();
+    return failed(store::failure_scope::full);
+  }
+  if (dice_.permille(faults.batch)) {
+    rollback();
+    return failed(store::failure_scope::batch);
+  }
+  const bool fatal = dice_.permille(faults.fatal);
+  if (fatal && dice_.permille(500)) {
+    rollback();
+    return failed(store::failure_scope::fatal);
+  }
+  touched_.clear();
+  committed_ = std::move(work_);
+  work_.reset();
+  if (fatal) return failed(store::failure_scope::fatal);
+  return committed_->commit;
+}
+
+void model_store::rollback() {
+  for (auto& [no, room] : touched_) {
+    const auto before = committed_->rooms.find(no);
+    const auto size = before == committed_->rooms.end() ? 0 : before->second->info.last_seq.value;
+    room->log->resize(static_cast<std::size_t>(size));
+  }
+  touched_.clear();
+  work_.reset();
+}
+
+void model_store::crash() { rollback(); }
+
+store::write_result<void> model_store::probe() {
+  if (faults.full) return failed(store::failure_scope::full);
+  return {};
+}
+
+void model_store::retain(room_no room, room_seq first_seq) {
+  expect(begin().has_value(), "retention begins a transaction");
+  auto& r = touch(room);
+  r.info.first_seq = std::max(r.info.first_seq, std::min(first_seq, r.info.last_seq));
+  touched_.clear();
+  committed_ = std::move(work_);
+  work_.reset();
+}
+
+// ---- writes ---------------------------------------------------------------------------------------------------------
+
+void model_store::apply(stored_room& room, const entry& e) {
+  if (const auto* joined = std::get_if<member_joined_body>(&e.body)) {
+    for (const auto& user : joined->users) {
+      const bool fresh =
+          room.members.emplace(user, store::member_row{user, joined->role, e.seq, e.created_at})
+              .second;
+      expect(fresh, "a member joins a second time");
+      room.left.erase(user);
+    }
+  } else if (const auto* left = std::get_if<member_left_body>(&e.body)) {
+    for (const auto& user : left->users) {
+      expect(room.members.erase(user) == 1, "one who is no member leaves");
+      room.left[user] = e.seq;
+    }
+  } else if (const auto* updated = std::get_if<member_updated_body>(&e.body)) {
+    const auto it = room.members.find(updated->user);
+    expect(it != room.members.end(), "the role of one who is no member changes");
+    it->second.role = updated->role;
+  }
+  room.info.member_count = static_cast<std::int64_t>(room.members.size());
+}
+
+store::write_result<log_id> model_store::append(const store::append_row& row) {
+  expect(work_ != nullptr, "an append outside a transaction");
+  const auto it = work_->rooms.find(row.room);
+  expect(it != work_->rooms.end() && it->second->tenant == row.tenant, "I8 an append in a foreign room");
+  expect(!it->second->deleted, "I13 an append in a deleted room");
+  expect(row.e.seq == it->second->info.last_seq.next(), "I2 an append that does not continue the log");
+  if (dice_.permille(faults.item)) return refused(unreadable());
+  auto& room = touch(row.room);
+  if (row.key) {
+    for (const auto& earlier : *room.log) {
+      expect(!earlier.key || earlier.key->key != row.key->key || earlier.key->sender != row.key->sender,
+             "I5 a key is stored a second time");
+    }
+  }
+  apply(room, row.e);
+  room.log->push_back({row.e, row.key, work_->commit});
+  room.info.last_seq = row.e.seq;
+  room.latest = ++work_->last_log_id;
+  return log_id{work_->last_log_id};
+}
+
+store::write_result<store::created_room> model_store::create_room(const store::new_room& room) {
+  expect(work_ != nullptr, "a room is created outside a transaction");
+  store::created_room out;
+  if (room.key) {
+    const std::tuple key{room.tenant, room.key->scope, room.key->key};
+    if (const auto used = work_->call_keys.find(key); used != work_->call_keys.end()) {
+      if (used->second.first != room.key->body) {
+        return refused(error{error_code::conflict, "this key was used for another call"});
+      }
+      out.no = used->second.second;
+      out.info = work_->rooms.at(out.no)->info;
+      out.replayed = true;
+      return out;
+    }
+  }
+  std::string pair;
+  if (room.type == room_type::dm) {
+    pair = dm_key(room.members.at(0).first, room.members.at(1).first);
+    if (const auto known = work_->dms.find({room.tenant, pair}); known != work_->dms.end()) {
+      out.no = known->second;
+      out.info = work_->rooms.at(out.no)->info;
+      out.created = false;
+      return out;
+    }
+  }
+  auto fresh = std::make_shared<stored_room>();
+  fresh->no = room_no{++work_->last_room_no};
+  fresh->tenant = room.tenant;
+  fresh->latest = ++work_->last_log_id;
+  auto& info = fresh->info;
+  info.id = room.id;
+  info.type = room.type;
+  info.name = room.name;
+  info.metadata = room.metadata;
+  info.posting = room.posting;
+  info.created_by = room.created_by;
+  info.created_at = info.updated_at = room.created_at;
+  for (const auto& [user, role] : room.members) {
+    fresh->members.emplace(user, store::member_row{user, role, room_seq{0}, room.created_at});
+    out.members.push_back(fresh->members.at(user));
+  }
+  info.member_count = static_cast<std::int64_t>(fresh->members.size());
+  if (room.type == room_type::dm) {
+    info.dm_members = {fresh->members.begin()->first, fresh->members.rbegin()->first};
+    work_->dms.emplace(std::pair{room.tenant, pair}, fresh->no);
+  }
+  if (room.key) {
+    work_->call_keys.emplace(std::tuple{room.tenant, room.key->scope, room.key->key},
+                             std::pair{room.key->body, fresh->no});
+  }
+  work_->by_id.emplace(room_key{room.tenant, room.id}, fresh->no);
+  work_->rooms.emplace(fresh->no, fresh);
+  touched_.emplace(fresh->no, fresh);
+  out.no = fresh->no;
+  out.info = info;
+  return out;
+}
+
+store::write_result<room_seq> model_store::delete_room(tenant_no tenant, room_no room, utc_time) {
+  const auto it = work_->rooms.find(room);
+  expect(it != work_->rooms.end() && it->second->tenant == tenant, "I8 a foreign room is deleted");
+  expect(!it->second->deleted, "I13 a room is deleted twice");
+  auto& r = touch(room);
+  r.deleted = true;
+  if (r.info.dm_members) {
+    work_->dms.erase({tenant, dm_key(r.info.dm_members->first, r.info.dm_members->second)});
+  }
+  return r.info.last_seq;
+}
+
+store::write_result<tenant_no> model_store::create_tenant(const store::new_tenant&) {
+  throw violation{"nobody creates tenants here"};
+}
+
+store::write_result<store::cursor_state> model_store::move_cursor(const store::cursor_move& move) {
+  expect(work_ != nullptr, "a cursor is moved outside a transaction");
+  const auto* known = work_->live({move.tenant, move.room});
+  if (known == nullptr || !known->members.contains(move.user)) return refused(not_found("room"));
+  if (move.seq > known->info.last_seq) return refused(invalid("seq", "beyond the room's last"));
+  auto& room = touch(known->no);
+  const auto joined = room.members.at(move.user).joined_seq;
+  auto& cursor = room.cursors[move.user];
+  cursor.room = room.no;
+  cursor.last_ack = std::max(cursor.last_ack, joined);
+  cursor.last_read = std::max(cursor.last_read, joined);
+  const auto before = cursor;
+  cursor.last_ack = std::max(cursor.last_ack, move.seq);
+  if (move.read) cursor.last_read = std::max(cursor.last_read, move.seq);
+  auto out = cursor;
+  out.moved = cursor.last_ack != before.last_ack || cursor.last_read != before.last_read;
+  return out;
+}
+
+store::write_result<std::optional<store::opened_room>> model_store::open_room(tenant_no tenant,
+                                                                              room_id room,
+                                                                              utc_time) {
+  if (dice_.permille(faults.open)) return failed(store::failure_scope::batch);
+  const auto* r = seen().live({tenant, room});
+  if (r == nullptr) return std::optional<store::opened_room>{};
+  store::opened_room out;
+  out.no = r->no;
+  out.info = r->info;
+  out.members_complete = r->members.size() <= bounds_.members_in_memory;
+  if (out.members_complete) {
+    for (const auto& [user, row] : r->members) out.members.push_back(row);
+  }
+  for (std::int64_t seq = 1; seq <= r->info.last_seq.value; ++seq) {
+    const auto& stored = r->at(room_seq{seq});
+    if (stored.key) out.keys.push_back({*stored.key, stored.e.seq, stored.e.message, stored.e.created_at});
+  }
+  out.keys_complete = out.keys.size() <= bounds_.keys_in_memory;
+  if (!out.keys_complete) out.keys.clear();
+  return std::optional{std::move(out)};
+}
+
+// ---- reads ----------------------------------------------------------------------------------------------------------
+
+std::optional<store::room_position> model_reader::position(const stored_room& room,
+                                                           const user_id& user) const {
+  const auto member = room.members.find(user);
+  if (member == room.members.end()) return std::nullopt;
+  store::room_position out{room.no, room.info.id, room.info.first_seq, room.info.last_seq,
+                           {},      {},           member->second.role};
+  if (const auto cursor = room.cursors.find(user); cursor != room.cursors.end()) {
+    out.last_ack = cursor->second.last_ack;
+    out.last_read = cursor->second.last_read;
+  }
+  out.last_ack = std::max(out.last_ack, member->second.joined_seq);
+  out.last_read = std::max(out.last_read, member->second.joined_seq);
+  return out;
+}
+
+result<store::positions> model_reader::positions(tenant_no tenant, const user_id& user) {
+  store::positions out;
+  out.snapshot = snapshot_->commit;
+  std::vector<std::pair<std::int64_t, store::room_position>> found;
+  for (const auto& [no, room] : snapshot_->rooms) {
+    if (room->deleted || room->tenant != tenant) continue;
+    if (auto p = position(*room, user)) found.emplace_back(-room->latest, *p);
+  }
+  std::sort(found.begin(), found.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (auto& [order, p] : found) out.rooms.push_back(p);
+  return out;
+}
+
+result<store::checked_rooms> model_reader::check(tenant_no tenant, const user_id& user,
+                                                 const std::vector<room_id>& rooms) {
+  store::checked_rooms out;
+  out.snapshot = snapshot_->commit;
+  for (const auto& id : rooms) {
+    const auto* room = snapshot_->live({tenant, id});
+    out.rooms.push_back(room == nullptr ? std::nullopt : position(*room, user));
+  }
+  return out;
+}
+
+result<store::log_page> model_reader::page(room_no room, room_seq after, room_seq to,
+                                           std::size_t max_entries, std::size_t max_bytes) {
+  const auto it = snapshot_->rooms.find(room);
+  store::log_page out;
+  out.snapshot = snapshot_->commit;
+  if (it == snapshot_->rooms.end() || it->second->deleted) {
+    out.room_exists = false;
+    return out;
+  }
+  const auto& r = *it->second;
+  out.first_seq = r.info.first_seq;
+  out.last_seq = r.info.last_seq;
+  std::size_t bytes = 0;
+  for (auto seq = std::max(after.next(), out.first_seq); seq <= std::min(to, out.last_seq); ++seq) {
+    const auto& e = r.at(seq).e;
+    const auto* message = std::get_if<message_body>(&e.body);
+    const auto size = 250 + (message == nullptr ? 0 : message->content.size());
+    if (!out.entries.empty() && (out.entries.size() >= max_entries || bytes + size > max_bytes)) {
+      out.complete = false;
+      break;
+    }
+    bytes += size;
+    out.entries.push_back(e);
+  }
+  return out;
+}
+
+result<std::optional<store::room_view>> model_reader::room(tenant_no tenant, room_id room,
+                                                           const std::optional<user_id>& self) {
+  const auto* r = snapshot_->live({tenant, room});
+  if (r == nullptr) return std::optional<store::room_view>{};
+  store::room_view out{r->no, r->info, {}};
+  if (self) {
+    if (const auto it = r->members.find(*self); it != r->members.end()) out.self = it->second;
+  }
+  return std::optional{std::move(out)};
+}
+
+result<bool> model_reader::room_exists(tenant_no tenant, room_id room) {
+  return snapshot_->live({tenant, room}) != nullptr;
+}
+
+result<store::sender_lookup> model_reader::look_up(room_no room, const user_id& user,
+                                                   const std::optional<hash128>& key, utc_time) {
+  store::sender_lookup out;
+  const auto& r = *snapshot_->rooms.at(room);
+  if (const auto it = r.members.find(user); it != r.members.end()) out.member = it->second;
+  for (std::int64_t seq = 1; key && seq <= r.info.last_seq.value; ++seq) {
+    const auto& stored = r.at(room_seq{seq});
+    if (stored.key && stored.key->sender == user && stored.key->key == *key) {
+      out.key = store::used_key{*stored.key, stored.e.seq, stored.e.message, stored.e.created_at};
+    }
+  }
+  return out;
+}
+
+result<bool> model_reader::is_message(room_no room, message_id message) {
+  const auto& r = *snapshot_->rooms.at(room);
+  for (std::int64_t seq = 1; seq <= r.info.last_seq.value; ++seq) {
+    const auto& e = r.at(room_seq{seq}).e;
+    if (e.kind() == entry_kind::message && e.message == message) return true;
+  }
+  return false;
+}
+
+result<store::room_list> model_reader::rooms_of(tenant_no, const user_id&, std::size_t,
+                                                std::string_view, std::size_t) {
+  return unreadable();
+}
+result<store::room_list> model_reader::rooms_of_tenant(tenant_no, std::size_t, std::string_view,
+                                                       std::size_t) {
+  return unreadable();
+}
+result<store::member_list> model_reader::members(room_no, std::size_t, std::string_view,
+                                                 std::size_t) {
+  return unreadable();
+}
+result<store::history_page> model_reader::history(room_no, store::page_position, std::size_t, bool,
+                                                  std::size_t) {
+  return unreadable();
+}
+result<std::optional<entry>> model_reader::message(room_no, message_id) { return unreadable(); }
+result<std::optional<store::tenant_row>> model_reader::tenant_by_api_key(const sha256_digest&) {
+  return unreadable();
+}
+result<std::optional<store::tenant_row>> model_reader::tenant(const tenant_id&) {
+  return unreadable();
+}
+result<store::tenant_list> model_reader::tenants(std::size_t, std::string_view) {
+  return unreadable();
+}
+
+}  // namespace parley::sim

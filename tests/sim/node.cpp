@@ -1,0 +1,365 @@
+#include "tests/sim/node.hpp"
+
+#include <utility>
+
+namespace parley::sim {
+
+using namespace actors;
+
+namespace {
+constexpr address the_directory{party::directory};
+constexpr address the_storage{party::storage};
+address of(gateway_no g) { return {party::gateway, g.value}; }
+address room_address(instance_no i) { return {party::room, i.value}; }
+address session_address(instance_no i) { return {party::session, i.value}; }
+}  // namespace
+
+// ---- shells -----------------------------------------------------------------------------------------------------------
+
+class node::room_shell final : public room_ports {
+ public:
+  room_shell(node& n, instance_no i, const room_key& key)
+      : node_(n), key_(key), instance_(i), ids_(n.clock_, n.random_), room_(key, i, *this, n.clock_, ids_, {}) {}
+
+  room& decisions() { return room_; }
+  [[nodiscard]] const room_key& key() const { return key_; }
+  [[nodiscard]] bool owns() const { return owns_; }
+
+  void open(open_room_ptr m) override {
+    node_.messages.send(room_address(instance_), the_storage, "open", [n = &node_, m] { n->storage_take(m); });
+  }
+  void append(append_ptr m) override {
+    node_.messages.send(room_address(instance_), the_storage, "append", [n = &node_, m] { n->storage_take(m); });
+  }
+  void delete_room(delete_room_ptr m) override {
+    node_.messages.send(room_address(instance_), the_storage, "delete", [n = &node_, m] { n->storage_take(m); });
+  }
+  void close(close_room m) override {
+    node_.messages.send(room_address(instance_), the_storage, "close", [n = &node_, m] { n->storage_take(m); });
+  }
+  void answer(gateway_no g, replies_ptr m) override {
+    for (const auto& item : m->items) {
+      if (const auto* sent = std::get_if<send_result>(&item.outcome)) {
+        node_.check_committed(key_, sent->accepted.seq, sent->accepted.message);
+      } else if (const auto* joined = std::get_if<room_result>(&item.outcome)) {
+        node_.check_committed(key_, joined->info.last_seq, {});
+      } else if (const auto* added = std::get_if<members_result>(&item.outcome)) {
+        for (const auto& row : added->added) node_.check_committed(key_, row.joined_seq, {});
+      }
+    }
+    node_.to_gateway(room_address(instance_), g, "replies", [m](gateway& to) { to.on(m); });
+  }
+  void publish(publish_ptr m) override {
+    const auto& stored = *node_.store_.committed()->find(key_);
+    for (std::size_t at = 0; at < m->frames.size(); ++at) {
+      const room_seq seq{m->first_seq.value + static_cast<std::int64_t>(at)};
+      expect(seq <= stored.info.last_seq, "I1 an entry is published before its commit");
+      expect(m->frames[at]->payload() == node_.expected_.of(stored, seq),
+             "I1 an entry is published that is stored otherwise");
+    }
+    node_.publish(m);
+  }
+  bool look_up(call_no call, lookup_query q) override {
+    return node_.read(room_address(instance_), call, std::move(q),
+                      [n = &node_, i = instance_](call_no c, const read_result& r) {
+                        n->with_room(i, [&](room& to) { to.on(c, r); });
+                      });
+  }
+  void retired(room_retired m) override {
+    if (m.retired) owns_ = false;
+    node_.messages.send(room_address(instance_), the_directory, "retired",
+                        [n = &node_, m] { n->directory_->on(m, n->clock_.mono()); });
+  }
+  void absent(room_absent m) override {
+    owns_ = false;
+    node_.messages.send(room_address(instance_), the_directory, "absent",
+                        [n = &node_, m] { n->directory_->on(m, n->clock_.mono()); });
+  }
+
+ private:
+  node& node_;
+  const room_key key_;
+  const instance_no instance_;
+  uuid7_generator ids_;
+  room room_;
+  bool owns_ = true;
+};
+
+class node::session_shell final : public session_ports {
+ public:
+  session_shell(node& n, instance_no i, const user_key& user) : node_(n), instance_(i), session_(user, i, *this) {}
+
+  session& decisions() { return session_; }
+
+  void to_gateway(gateway_no g, const attached& m) override {
+    node_.to_gateway(session_address(instance_), g, "attached", [m](gateway& to) { to.on(m); });
+  }
+  void to_gateway(gateway_no g, cursors_stored_ptr m) override {
+    node_.to_gateway(session_address(instance_), g, "cursors stored", [m](gateway& to) { to.on(m); });
+  }
+  void to_gateway(gateway_no g, receipt_ptr m) override {
+    node_.to_gateway(session_address(instance_), g, "receipt", [m](gateway& to) { to.on(m); });
+  }
+  void to_storage(store_cursors_ptr m) override {
+    node_.messages.send(session_address(instance_), the_storage, "store cursors",
+                        [n = &node_, m] { n->storage_take(m); });
+  }
+  void to_directory(const session_idle& m) override {
+    node_.messages.send(session_address(instance_), the_directory, "session idle",
+                        [n = &node_, m] { n->directory_->on(m); });
+  }
+
+ private:
+  node& node_;
+  const instance_no instance_;
+  session session_;
+};
+
+class node::storage_shell final : public storage_ports {
+ public:
+  explicit storage_shell(node& n) : node_(n), commit_(n.store_, *this) {}
+
+  group_commit& decisions() { return commit_; }
+
+  void to_room(instance_no i, opened_ptr m) override {
+    node_.to_room(the_storage, i, "opened", [m](room& to) { to.on(*m); });
+  }
+  void to_room(instance_no i, const committed& m) override {
+    node_.to_room(the_storage, i, "committed", [m](room& to) { to.on(m); });
+  }
+  void to_room(instance_no i, lost_ptr m) override {
+    node_.to_room(the_storage, i, "lost", [m](room& to) { to.on(*m); });
+  }
+  void to_room(instance_no i, const deleted& m) override {
+    node_.to_room(the_storage, i, "deleted", [m](room& to) { to.on(m); });
+  }
+  void to_session(instance_no i, cursors_stored_ptr m) override {
+    node_.to_session(the_storage, i, "cursors stored", [m](session& to) { to.on(m); });
+  }
+  void to_gateway(gateway_no g, cursors_stored_ptr m) override {
+    node_.to_gateway(the_storage, g, "cursors stored", [m](gateway& to) { to.on(m); });
+  }
+  void to_gateway(gateway_no g, created_ptr m) override {
+    node_.to_gateway(the_storage, g, "created", [m](gateway& to) { to.on(m); });
+  }
+  void to_gateway(gateway_no, tenant_created_ptr) override {}
+  void publish(publish_ptr m) override { node_.publish(m); }
+  void writable(bool) override {}
+  void fatal(const error&) override { node_.fatal_ = true; }
+
+ private:
+  node& node_;
+  group_commit commit_;
+};
+
+class node::directory_shell final : public directory_ports {
+ public:
+  explicit directory_shell(node& n) : node_(n) {}
+
+  void spawn_room(instance_no i, const room_key& key) override {
+    for (const auto& [other, shell] : node_.rooms_) {
+      expect(shell->key() != key || !shell->owns(), "I13 two rooms of one key are alive");
+    }
+    auto& shell = node_.rooms_[i];
+    shell = std::make_unique<room_shell>(node_, i, key);
+    shell->decisions().start();
+  }
+  void to_room(instance_no i, const room_command_ptr& m) override {
+    node_.to_room(the_directory, i, "command", [m](room& to) { to.on(m); });
+  }
+  void to_room(instance_no i, const retire& m) override {
+    node_.to_room(the_directory, i, "retire", [m](room& to) { to.on(m); });
+  }
+  void drop_room(instance_no i) override {
+    // The last handle: the actor ends when it has handled what it was sent before.
+    node_.messages.send(the_directory, room_address(i), "drop", [n = &node_, i] { n->rooms_.erase(i); });
+  }
+  void spawn_session(instance_no i, const user_key& user) override {
+    node_.sessions_[i] = std::make_unique<session_shell>(node_, i, user);
+  }
+  void to_session(instance_no i, const attach_ptr& m) override {
+    node_.to_session(the_directory, i, "attach", [m](session& to) { to.on(*m); });
+  }
+  void to_session(instance_no i, const detach_ptr& m) override {
+    node_.to_session(the_directory, i, "detach", [m](session& to) { to.on(*m); });
+  }
+  void to_session(instance_no i, const move_cursors_ptr& m) override {
+    node_.to_session(the_directory, i, "move cursors", [m](session& to) { to.on(m); });
+  }
+  void stop_session(instance_no i) override {
+    node_.messages.send(the_directory, session_address(i), "stop", [n = &node_, i] { n->sessions_.erase(i); });
+  }
+  void spawn_tenant(instance_no, tenant_no) override {}
+  void to_tenant(instance_no, const tenant_loaded_ptr&) override {}
+  void to_storage(store_cursors_ptr m) override {
+    node_.messages.send(the_directory, the_storage, "store cursors", [n = &node_, m] { n->storage_take(m); });
+  }
+  void answer(gateway_no g, replies_ptr m) override {
+    node_.to_gateway(the_directory, g, "replies", [m](gateway& to) { to.on(m); });
+  }
+  void answer(gateway_no, authenticated_ptr) override {}
+  void session_lost_to_all(const session_lost& m) override {
+    for (std::size_t g = 0; g < node_.gateways_.size(); ++g) {
+      node_.to_gateway(the_directory, gateway_no{static_cast<std::uint32_t>(g)}, "session lost",
+                       [m](gateway& to) { to.on(m); });
+    }
+  }
+  bool read(call_no call, tenant_no, read_query q) override {
+    return node_.read(the_directory, call, std::move(q), [n = &node_](call_no c, const read_result& r) {
+      n->directory_->on(c, r, n->clock_.mono());
+    });
+  }
+
+ private:
+  node& node_;
+};
+
+// ---- the node -----------------------------------------------------------------------------------------------------------
+
+node::node(dice& chance, sim_clock& now, random_source& random, model_store& store,
+           expected_frames& expected, const node_options& options)
+    : messages(chance),
+      dice_(chance),
+      clock_(now),
+      random_(random),
+      store_(store),
+      expected_(expected),
+      options_(options),
+      budget_(std::make_shared<admission>(options.admission_rows, std::size_t{1} << 30U)),
+      storage_(std::make_unique<storage_shell>(*this)),
+      directory_ports_(std::make_unique<directory_shell>(*this)),
+      directory_(std::make_unique<actors::directory>(*directory_ports_, options.directory)) {
+  for (std::size_t g = 0; g < options.gateways; ++g) {
+    gateways_.push_back(std::make_unique<gateway>(*this, gateway_no{static_cast<std::uint32_t>(g)},
+                                                  options.subscriptions));
+  }
+}
+
+node::~node() = default;
+
+const group_commit& node::storage() const { return storage_->decisions(); }
+void node::run_storage() { storage_->decisions().run(); }
+void node::maintain_storage() { storage_->decisions().maintain(clock_.mono(), clock_.now()); }
+void node::tick_directory() { directory_->tick(clock_.mono()); }
+
+template <class M>
+void node::storage_take(const M& m) {
+  storage_->decisions().on(m);
+}
+
+template <class F>
+void node::with_room(instance_no i, F&& step) {
+  const auto it = rooms_.find(i);
+  if (it == rooms_.end()) return;
+  step(it->second->decisions());
+  if (it->second->decisions().ended()) rooms_.erase(it);  // as its shell: quit()
+}
+
+void node::to_gateway(address from, gateway_no g, const char* label, std::function<void(gateway&)> deliver) {
+  messages.send(from, of(g), label, [this, g, deliver = std::move(deliver)] {
+    auto& to = *gateways_[g.value];
+    deliver(to);
+    if (options_.check_inside) to.check();
+  });
+}
+void node::to_room(address from, instance_no i, const char* label, std::function<void(room&)> deliver) {
+  messages.send(from, room_address(i), label,
+                [this, i, deliver = std::move(deliver)] { with_room(i, deliver); });
+}
+void node::to_session(address from, instance_no i, const char* label, std::function<void(session&)> deliver) {
+  messages.send(from, session_address(i), label, [this, i, deliver = std::move(deliver)] {
+    if (const auto it = sessions_.find(i); it != sessions_.end()) deliver(it->second->decisions());
+  });
+}
+
+void node::publish(const publish_ptr& m) {
+  const auto number = log_numbers_.try_emplace(m->room, log_numbers_.size() + 1).first->second;
+  for (std::size_t g = 0; g < gateways_.size(); ++g) {
+    to_gateway({party::room_log, number}, gateway_no{static_cast<std::uint32_t>(g)}, "publish",
+               [m](gateway& to) { to.on(m); });
+  }
+}
+
+bool node::read(address asker, call_no call, read_query q,
+                std::function<void(call_no, const read_result&)> answer) {
+  if (dice_.permille(options_.read_refused)) return false;
+  const address reader{party::reader, dice_.below(2)};
+  messages.send(asker, reader, "read", [this, asker, reader, call, q = std::move(q), answer = std::move(answer)] {
+    auto result = std::make_shared<read_result>();
+    if (dice_.permille(store_.faults.read)) {
+      *result = unavailable("the model's disk cannot be read", std::chrono::milliseconds{100});
+    } else {
+      model_reader snapshot{store_.committed()};
+      *result = run_query(snapshot, q);
+    }
+    messages.send(reader, asker, "read answer", [this, asker, call, result, answer] {
+      answer(call, *result);
+      if (asker.who == party::gateway && options_.check_inside) gateways_[asker.no]->check();
+    });
+  });
+  return true;
+}
+
+void node::check_committed(const room_key& room, room_seq seq, const message_id& message) const {
+  const auto* stored = store_.committed()->find(room);
+  expect(stored != nullptr && seq <= stored->info.last_seq, "I1 accepted before its commit");
+  if (message != message_id{}) {
+    expect(stored->at(seq).e.message == message, "I1 accepted, but another message is stored there");
+  }
+}
+
+void node::check() const {
+  if (!options_.check_inside) return;
+  for (const auto& g : gateways_) g->check();
+}
+
+void node::to_directory(gateway_no from, const room_command_ptr& m) {
+  messages.send(of(from), the_directory, "command", [this, m] { directory_->on(m, clock_.mono()); });
+}
+void node::to_directory(gateway_no from, const attach_ptr& m) {
+  messages.send(of(from), the_directory, "attach", [this, m] { directory_->on(m); });
+}
+void node::to_directory(gateway_no from, const detach_ptr& m) {
+  messages.send(of(from), the_directory, "detach", [this, m] { directory_->on(m); });
+}
+void node::to_directory(gateway_no from, const move_cursors_ptr& m) {
+  messages.send(of(from), the_directory, "move cursors", [this, m] { directory_->on(m); });
+}
+void node::to_storage(gateway_no from, const create_room_ptr& m) {
+  messages.send(of(from), the_storage, "create room", [this, m] { storage_take(m); });
+}
+
+bool node::kill_a_room() {
+  std::vector<instance_no> alive;
+  for (const auto& [i, shell] : rooms_) {
+    if (shell->owns()) alive.push_back(i);
+  }
+  if (alive.empty()) return false;
+  const auto i = dice_.one_of(alive);
+  const auto key = rooms_.at(i)->key();
+  rooms_.erase(i);
+  killed_rooms_.insert(key);
+  messages.send(room_address(i), the_directory, "room down",
+                [this, key, i] { directory_->room_down(key, i, clock_.mono()); });
+  return true;
+}
+
+bool node::kill_a_session() {
+  if (sessions_.empty()) return false;
+  auto it = sessions_.begin();
+  std::advance(it, dice_.below(sessions_.size()));
+  const auto i = it->first;
+  const auto user = it->second->decisions().user();
+  sessions_.erase(it);
+  killed_sessions_.insert(user);
+  messages.send(session_address(i), the_directory, "session down",
+                [this, user, i] { directory_->session_down(user, i); });
+  return true;
+}
+
+void node::forget_killed() {
+  killed_rooms_.clear();
+  killed_sessions_.clear();
+}
+
+}  // namespace parley::sim

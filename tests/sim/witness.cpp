@@ -1,0 +1,392 @@
+#include "tests/sim/witness.hpp"
+
+#include "protocol/server_frame.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace parley::sim {
+
+const std::string& expected_frames::of(const stored_room& room, room_seq seq) {
+  auto& text = known_[{room.no, seq}];
+  if (text.empty()) append_entry(text, room.info.id, room.at(seq).e);
+  return text;
+}
+
+witness::witness(const model_store& store, expected_frames& expected, user_key user, bool automatic,
+                 std::size_t max_subscriptions)
+    : store_(store),
+      expected_(expected),
+      user_(std::move(user)),
+      automatic_(automatic),
+      max_subscriptions_(max_subscriptions),
+      goes_live_(automatic) {}
+
+// ---- what the client says -------------------------------------------------------------------------------------------
+
+void witness::asks(const std::string& request_id, std::size_t replies) {
+  owed_[request_id] += replies;
+}
+
+void witness::asks_sync(const std::string& request_id, const sync_frame& frame) {
+  asks(request_id);
+  sync_request r;
+  r.request_id = request_id;
+  r.listed = frame.rooms.size();
+  r.rest = frame.rest_live;
+  r.epoch_agrees = frame.epoch == "epoch-1";
+  r.last_seqs = last_seqs_of_user();
+  for (const auto& p : frame.rooms) {
+    r.open.emplace(p.text, p.after ? std::optional{p.after->value} : std::nullopt);
+  }
+  syncs_.push_back(std::move(r));
+}
+
+void witness::asks_unsubscribe(const std::string& request_id, const room_id& room) {
+  asks(request_id);
+  unsubscribing_[request_id] = room.id.to_string();
+}
+
+// ---- what it is shown -----------------------------------------------------------------------------------------------
+
+std::string witness::about(const seen_frame& f) const {
+  return user_.user.value + " is shown " + f.text.substr(0, 240);
+}
+
+const stored_room* witness::room_of(const std::string& room) const {
+  const auto id = room_id::parse(room);
+  return id ? store_.committed()->find({user_.tenant, *id}) : nullptr;
+}
+bool witness::is_member(const stored_room& room) const {
+  return !room.deleted && room.members.contains(user_.user);
+}
+bool witness::ever_left(const stored_room& room) const {
+  for (std::int64_t seq = room.info.last_seq.value; seq > 0; --seq) {
+    const auto* left = std::get_if<member_left_body>(&room.at(room_seq{seq}).e.body);
+    if (left != nullptr && std::find(left->users.begin(), left->users.end(), user_.user) != left->users.end()) {
+      return true;
+    }
+  }
+  return false;
+}
+std::map<std::string, std::int64_t> witness::last_seqs_of_user() const {
+  std::map<std::string, std::int64_t> out;
+  for (const auto& [no, room] : store_.committed()->rooms) {
+    if (room->tenant == user_.tenant && is_member(*room)) {
+      out.emplace(room->info.id.id.to_string(), room->info.last_seq.value);
+    }
+  }
+  return out;
+}
+
+void witness::sees(const seen_frame& f) {
+  if (f.type == "hello") {
+    expect(!greeted_, "SPEC 5 a second hello");
+    greeted_ = true;
+    return;
+  }
+  expect(greeted_, "SPEC 5 something comes before hello", [&] { return about(f); });
+  if (f.is_entry) return entry_seen(f);
+  if (f.type == "sync.start") return start_seen(f);
+  if (f.type == "sync.complete") return outcome_seen(f);
+  if (f.type == "sync.done") return done_seen(f);
+  if (f.type == "room.added") return added_seen(f);
+  if (f.type == "room.removed") return removed_seen(f);
+  if (f.type == "ack.received" || f.type == "read.received") {
+    const auto* room = room_of(f.room);
+    expect(room != nullptr && f.user == user_.user.value, "SPEC 2.7 a receipt of a foreign room", [&] { return about(f); });
+    const auto cursor = room->cursors.find(user_.user);
+    expect(cursor != room->cursors.end() && cursor->second.last_ack.value >= *f.seq,
+           "I14 a receipt is shown before its cursor is committed", [&] { return about(f); });
+    if (f.request_id.empty()) return;
+  }
+  replied(f);
+}
+
+void witness::entry_seen(const seen_frame& f) {
+  const auto* room = room_of(f.room);
+  expect(room != nullptr, "SPEC 2.7 an entry of a foreign room", [&] { return about(f); });
+  expect(*f.seq <= room->info.last_seq.value, "I1 an entry is shown before its commit", [&] { return about(f); });
+  expect(f.text == expected_.of(*room, room_seq{*f.seq}), "SPEC 2.2 an entry is shown otherwise than it is stored",
+         [&] { return about(f); });
+  if (!room->members.contains(user_.user)) {
+    const auto left = room->left.find(user_.user);
+    expect(left != room->left.end(), "SPEC 2.7 an entry is shown to one who never was a member", [&] { return about(f); });
+    expect(*f.seq <= left->second.value, "SPEC 1 an entry is shown after one's own member.left", [&] { return about(f); });
+  }
+  auto& view = rooms_[f.room];
+  expect(!view.must_be_removed, "SPEC 1 something follows one's own member.left", [&] { return about(f); });
+  if (!view.live && !view.perhaps) {
+    // The first entry of a sync that has stated nothing yet.
+    bool expected = false;
+    if (!syncs_.empty()) {
+      const auto& request = syncs_.front();
+      if (const auto it = request.open.find(f.room); it != request.open.end() && it->second) {
+        view.pos = *it->second;
+        expected = true;
+      } else if (request.rest) {
+        const auto known = request.last_seqs.find(f.room);
+        view.pos = std::nullopt;
+        view.after_at_least = known == request.last_seqs.end() ? 0 : known->second;
+        view.after_at_most = room->info.last_seq.value;
+        expected = true;
+      }
+    }
+    expect(expected, "SPEC 5 an entry of a room that is not live here", [&] { return about(f); });
+    view.live = true;
+  }
+  if (view.pos) {
+    expect(*f.seq == *view.pos + 1, "I3 an entry is missing, twice or out of order",
+           [&] { return about(f) + " after " + std::to_string(*view.pos); });
+  } else {
+    expect(*f.seq > view.after_at_least && *f.seq <= view.after_at_most + 1,
+           "I3 a room that became live begins at the wrong place", [&] {
+             return about(f) + " expected after " + std::to_string(view.after_at_least) + " … " +
+                    std::to_string(view.after_at_most);
+           });
+  }
+  view.pos = *f.seq;
+  if (f.type == "member.left" &&
+      std::find(f.users.begin(), f.users.end(), user_.user.value) != f.users.end()) {
+    view.must_be_removed = true;
+  }
+}
+
+void witness::start_seen(const seen_frame& f) {
+  expect(automatic_ && !start_is_done_, "SPEC 5 a sync.start that nobody expects", [&] { return about(f); });
+  for (const auto& [room, after] : f.start) {
+    const auto* stored = room_of(room);
+    expect(stored != nullptr && (stored->members.contains(user_.user) || stored->left.contains(user_.user)),
+           "SPEC 2.7 sync.start names a foreign room", [&] { return about(f); });
+    expect(after <= stored->info.last_seq.value, "SPEC 1 sync.start is beyond the log", [&] { return about(f); });
+    if (const auto it = acknowledged.find(room); it != acknowledged.end()) {
+      expect(after >= it->second, "SPEC 1 a cursor went back", [&] { return about(f); });
+    }
+    auto& view = rooms_[room];
+    expect(!view.live && !view.must_be_removed, "SPEC 5 sync.start names a room that is live already",
+           [&] { return about(f); });
+    view.live = true;
+    view.pos = after;
+    left_by_choice_.erase(room);
+    expect(started_.insert(room).second, "SPEC 5 sync.start names a room twice", [&] { return about(f); });
+    ++started_count_;
+  }
+}
+
+void witness::outcome_seen(const seen_frame& f) {
+  auto& view = rooms_[f.room];
+  // Whose outcome is it?
+  std::optional<std::int64_t> asked;
+  bool is_own = false;
+  bool was_null = false;
+  const sync_request* request = nullptr;
+  if (started_.erase(f.room) == 1) {
+    is_own = true;
+    asked = view.pos;
+  } else if (!syncs_.empty()) {
+    auto& front = syncs_.front();
+    if (const auto it = front.open.find(f.room); it != front.open.end()) {
+      is_own = true;
+      request = &front;
+      asked = it->second;
+      was_null = !it->second;
+      front.open.erase(it);
+    }
+  }
+  if (!is_own) {
+    expect(f.outcome == "gap" && f.truncated && view.live,
+           "SPEC 5 a sync.complete that nobody asked for, or a second one", [&] { return about(f); });
+  }
+  const auto* room = room_of(f.room);
+  if (f.outcome == "gone") {
+    expect(!f.seq, "SPEC 5 a room that is gone has a position", [&] { return about(f); });
+    expect(room == nullptr || !is_member(*room) || ever_left(*room) || max_subscriptions_ < 100,
+           "SPEC 5 gone, but it is a member's room", [&] { return about(f); });
+    if (!view.must_be_removed) view.live = false;
+    return;
+  }
+  expect(room != nullptr && f.seq, "SPEC 2.7 an outcome of a foreign room", [&] { return about(f); });
+  expect(*f.seq <= room->info.last_seq.value, "I1 an outcome is beyond the log", [&] { return about(f); });
+  left_by_choice_.erase(f.room);
+  if (f.outcome == "recovered") {
+    const auto pos = view.live ? view.pos : asked;
+    expect(pos && *pos == *f.seq, "SPEC 2.9 recovered, but not all was sent",
+           [&] { return about(f) + " after " + std::to_string(pos.value_or(-1)); });
+    view.pos = pos;
+  } else if (f.outcome == "live") {
+    expect(was_null, "SPEC 5 live, but a position was given", [&] { return about(f); });
+    expect(!view.live || view.pos == f.seq, "SPEC 5 live, but at another place", [&] { return about(f); });
+    const auto known = request->last_seqs.find(f.room);
+    expect(known == request->last_seqs.end() || *f.seq >= known->second, "SPEC 5 live begins in the past",
+           [&] { return about(f); });
+    view.pos = *f.seq;
+  } else if (f.outcome == "gap") {
+    const auto pos = view.live ? view.pos : asked;
+    expect(f.from_seq && f.to_seq && pos && *f.from_seq == *pos + 1 && *f.to_seq >= *f.from_seq && *f.to_seq == *f.seq,
+           "SPEC 5 a gap does not say what is missing", [&] { return about(f) + " after " + std::to_string(pos.value_or(-1)); });
+    view.pos = *f.seq;
+  } else if (f.outcome == "reset") {
+    expect(request != nullptr && asked && (!request->epoch_agrees || *asked > 0), "SPEC 5 a reset without a reason",
+           [&] { return about(f); });
+    expect(!view.live, "SPEC 5 a reset of a room that is live", [&] { return about(f); });
+    view.pos = *f.seq;
+  } else {
+    throw violation{"SPEC 5 an unknown outcome: " + about(f)};
+  }
+  view.live = true;
+  view.perhaps = false;
+}
+
+void witness::done_seen(const seen_frame& f) {
+  if (automatic_ && !start_is_done_) {
+    expect(started_.empty(), "SPEC 2.9 sync.done before all rooms have an outcome", [&] { return about(f); });
+    expect(static_cast<std::size_t>(f.rooms) == started_count_, "SPEC 5 sync.done counts otherwise",
+           [&] { return about(f); });
+    start_is_done_ = true;
+    return;
+  }
+  expect(!syncs_.empty() && syncs_.front().request_id == f.request_id, "SPEC 5 a sync.done that nobody expects",
+         [&] { return about(f); });
+  const auto request = std::move(syncs_.front());
+  syncs_.pop_front();
+  expect(request.open.empty(), "SPEC 2.9 sync.done before all rooms have an outcome", [&] { return about(f); });
+  if (!request.rest) {
+    expect(static_cast<std::size_t>(f.rooms) == request.listed, "SPEC 5 sync.done counts otherwise",
+           [&] { return about(f); });
+  } else {
+    expect(static_cast<std::size_t>(f.rooms) >= request.listed, "SPEC 5 sync.done counts otherwise",
+           [&] { return about(f); });
+    goes_live_ = true;
+    for (const auto& [room, last_seq] : last_seqs_of_user()) {
+      auto& view = rooms_[room];
+      if (view.perhaps) view.live = true;
+      view.perhaps = false;
+      if (view.live || view.must_be_removed || informed_.contains(room)) continue;
+      const auto known = request.last_seqs.find(room);
+      if (known == request.last_seqs.end()) continue;  // it entered meanwhile: room.added tells
+      view.live = true;
+      view.pos.reset();
+      view.after_at_least = known->second;
+      view.after_at_most = last_seq;
+      left_by_choice_.erase(room);
+    }
+  }
+  replied(f);
+}
+
+void witness::added_seen(const seen_frame& f) {
+  const auto* room = room_of(f.room);
+  expect(room != nullptr && f.seq, "SPEC 2.7 a foreign room is added", [&] { return about(f); });
+  expect(*f.seq <= room->info.last_seq.value, "I1 a room is added before its commit", [&] { return about(f); });
+  if (*f.seq > 0) {
+    const auto* joined = std::get_if<member_joined_body>(&room->at(room_seq{*f.seq}).e.body);
+    expect(joined != nullptr &&
+               std::find(joined->users.begin(), joined->users.end(), user_.user) != joined->users.end(),
+           "SPEC 5 room.added names an entry that is not one's own joining", [&] { return about(f); });
+  }
+  auto& view = rooms_[f.room];
+  expect(!view.must_be_removed, "SPEC 1 room.added before room.removed", [&] { return about(f); });
+  expect(!view.live, "SPEC 5 a room that is live is added", [&] { return about(f); });
+  informed_[f.room] = true;
+  left_by_choice_.erase(f.room);
+  if (goes_live_) {
+    view.live = true;
+    view.pos = *f.seq;
+  } else if (!syncs_.empty() && syncs_.front().rest) {
+    view.perhaps = true;
+    view.pos = *f.seq;
+  }
+}
+
+void witness::removed_seen(const seen_frame& f) {
+  const auto* room = room_of(f.room);
+  expect(room != nullptr, "SPEC 2.7 a foreign room is removed", [&] { return about(f); });
+  expect(room->deleted || ever_left(*room), "SPEC 5 room.removed, but the membership never ended",
+         [&] { return about(f); });
+  auto& view = rooms_[f.room];
+  expect(!view.live || view.must_be_removed || room->deleted, "SPEC 1 room.removed before one's own member.left",
+         [&] { return about(f); });
+  view = room_view{};
+  informed_[f.room] = false;
+}
+
+void witness::replied(const seen_frame& f) {
+  expect(!f.request_id.empty(), "SPEC 2.5 a reply to nothing", [&] { return about(f); });
+  const auto it = owed_.find(f.request_id);
+  expect(it != owed_.end(), "SPEC 2.5 a second reply", [&] { return about(f); });
+  if (--it->second == 0) owed_.erase(it);
+  if (f.type == "error") {
+    // A sync that was refused changes nothing.
+    for (auto s = syncs_.begin(); s != syncs_.end(); ++s) {
+      if (s->request_id != f.request_id) continue;
+      expect(s->open.size() == s->listed, "SPEC 5 a refused sync has stated outcomes", [&] { return about(f); });
+      syncs_.erase(s);
+      break;
+    }
+    unsubscribing_.erase(f.request_id);
+    return;
+  }
+  if (f.type == "subscribed") {
+    const auto* room = room_of(f.room);
+    expect(room != nullptr, "SPEC 2.7 a foreign room is subscribed", [&] { return about(f); });
+    expect(*f.seq <= room->info.last_seq.value, "I1 subscribed beyond the log", [&] { return about(f); });
+    auto& view = rooms_[f.room];
+    const bool being_synced = started_.contains(f.room) || (!syncs_.empty() && syncs_.front().open.contains(f.room));
+    if (view.live || view.perhaps) {
+      expect(!view.pos || *view.pos == *f.seq || being_synced, "SPEC 5 subscribed at another place than it is live",
+             [&] { return about(f) + " after " + std::to_string(*view.pos); });
+    } else if (!being_synced) {
+      view.live = true;
+      view.pos = *f.seq;
+    }
+    left_by_choice_.erase(f.room);
+  } else if (const auto u = unsubscribing_.find(f.request_id); u != unsubscribing_.end()) {
+    auto& view = rooms_[u->second];
+    view = room_view{};
+    left_by_choice_.insert(u->second);
+    unsubscribing_.erase(u);
+  }
+}
+
+bool witness::live(const std::string& room) const {
+  const auto it = rooms_.find(room);
+  return it != rooms_.end() && it->second.live;
+}
+
+void witness::at_rest() const {
+  if (!greeted_) throw violation{"a connection was never greeted: " + user_.user.value};
+  for (const auto& [id, replies] : owed_) throw violation{"SPEC 2.5 no reply to request " + id + " of " + user_.user.value};
+  expect(syncs_.empty() && started_.empty() && (!automatic_ || start_is_done_), "SPEC 2.9 a sync did not end");
+  for (const auto& [no, room] : store_.committed()->rooms) {
+    if (room->tenant != user_.tenant) continue;
+    const auto name = room->info.id.id.to_string();
+    const auto it = rooms_.find(name);
+    const bool is_live = it != rooms_.end() && it->second.live;
+    const auto describe = [&] {
+      return user_.user.value + " in room " + std::to_string(no.value) + " of last seq " +
+             std::to_string(room->info.last_seq.value) + ", at " +
+             (it == rooms_.end() || !it->second.pos ? std::string{"?"} : std::to_string(*it->second.pos));
+    };
+    if (!is_member(*room)) {
+      expect(!is_live && (it == rooms_.end() || !it->second.must_be_removed),
+             "SPEC 5 a room stays live for one who is no member", describe);
+      if (const auto known = informed_.find(name); known != informed_.end()) {
+        expect(!known->second, "SPEC 5 room.removed never came", describe);
+      }
+      continue;
+    }
+    if (is_live) {
+      const auto& view = it->second;
+      const bool all = view.pos ? *view.pos == room->info.last_seq.value
+                                : view.after_at_most >= room->info.last_seq.value;
+      expect(all, "SPEC 2.6 a member's connection was not sent everything (lost wake-up)", describe);
+    } else if (goes_live_ && !left_by_choice_.contains(name) && max_subscriptions_ >= 100) {
+      throw violation{"SPEC 5 a member's room is not live: " + describe()};
+    }
+    if (const auto known = informed_.find(name); known != informed_.end()) {
+      expect(known->second, "SPEC 5 room.added never came", describe);
+    }
+  }
+}
+
+}  // namespace parley::sim

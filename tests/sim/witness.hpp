@@ -1,0 +1,98 @@
+#pragma once
+/// Stands beside one connection and holds every frame against what was promised to whoever reads there (SPEC 1, 2, 5), the
+/// moment the gateway queues it: order, completeness, membership, that it is committed, and that it reads as the store has
+/// it. Knows the store, nothing of the node.
+
+#include "protocol/client_frame.hpp"
+#include "tests/sim/model_store.hpp"
+#include "tests/sim/seen_frame.hpp"
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+namespace parley::sim {
+
+/// The bytes of committed entries; encoded once.
+class expected_frames {
+ public:
+  const std::string& of(const stored_room& room, room_seq seq);
+
+ private:
+  std::map<std::pair<room_no, room_seq>, std::string> known_;
+};
+
+class witness {
+ public:
+  witness(const model_store& store, expected_frames& expected, user_key user, bool automatic,
+          std::size_t max_subscriptions);
+
+  // What the client says.
+  void asks(const std::string& request_id, std::size_t replies = 1);
+  void asks_sync(const std::string& request_id, const sync_frame& frame);
+  void asks_unsubscribe(const std::string& request_id, const room_id& room);
+
+  /// What it is shown.
+  void sees(const seen_frame& f);
+
+  /// Everything is quiet and read to its end.
+  void at_rest() const;
+  /// Positions below these may not be stated by sync.start: they were acknowledged to the user before.
+  std::map<std::string, std::int64_t> acknowledged;
+
+  [[nodiscard]] bool live(const std::string& room) const;
+  [[nodiscard]] bool syncing() const { return !syncs_.empty() || !started_.empty(); }
+
+ private:
+  struct room_view {
+    bool live = false;
+    bool must_be_removed = false;       ///< its own member.left was shown
+    bool perhaps = false;               ///< added while rest:"live" was being made: live, or not
+    std::optional<std::int64_t> pos;    ///< nullopt: live, its first entry is not known yet
+    std::int64_t after_at_least = 0;    ///< then it lies between these
+    std::int64_t after_at_most = 0;
+  };
+  struct sync_request {
+    std::string request_id;
+    std::map<std::string, std::optional<std::int64_t>> open;  ///< rooms without an outcome yet
+    std::size_t listed = 0;
+    bool rest = false;
+    bool epoch_agrees = false;
+    std::map<std::string, std::int64_t> last_seqs;            ///< of the user's rooms when it was asked
+  };
+
+  [[nodiscard]] const stored_room* room_of(const std::string& room) const;
+  [[nodiscard]] bool is_member(const stored_room& room) const;
+  [[nodiscard]] bool ever_left(const stored_room& room) const;
+  void entry_seen(const seen_frame& f);
+  void outcome_seen(const seen_frame& f);
+  void start_seen(const seen_frame& f);
+  void done_seen(const seen_frame& f);
+  void added_seen(const seen_frame& f);
+  void removed_seen(const seen_frame& f);
+  void replied(const seen_frame& f);
+  [[nodiscard]] std::map<std::string, std::int64_t> last_seqs_of_user() const;
+  [[nodiscard]] std::string about(const seen_frame& f) const;
+
+  const model_store& store_;
+  expected_frames& expected_;
+  const user_key user_;
+  const bool automatic_;
+  const std::size_t max_subscriptions_;
+  bool goes_live_;
+  bool greeted_ = false;
+  std::map<std::string, room_view> rooms_;
+  std::deque<sync_request> syncs_;
+  std::set<std::string> started_;       ///< automatic: named by sync.start, without an outcome yet
+  std::size_t started_count_ = 0;
+  bool start_is_done_ = false;
+  std::map<std::string, std::size_t> owed_;  ///< replies, by request id
+  std::map<std::string, std::string> unsubscribing_;
+  std::set<std::string> left_by_choice_;     ///< unsubscribed
+  std::map<std::string, bool> informed_;     ///< last of room.added, room.removed
+};
+
+}  // namespace parley::sim
