@@ -123,6 +123,7 @@ void directory::on(const room_retired& m, mono_time now) {
   if (!m.retired) {
     entry.state = room_state::active;
     entry.last_used = now;
+    by_use_.splice(by_use_.end(), by_use_, entry.by_use);
     for (const auto& held : entry.held) ports_.to_room(entry.instance, held);
     entry.held.clear();
     return;
@@ -168,7 +169,7 @@ void directory::on(const attach_ptr& m) {
     it->second.instance = ++last_instance_;
     ports_.spawn_session(it->second.instance, m->user);
   }
-  ++it->second.attaches;
+  ++it->second.sent;
   ports_.to_session(it->second.instance, m);
 }
 
@@ -178,6 +179,7 @@ void directory::on(const detach_ptr& m) {
 
 void directory::on(const move_cursors_ptr& m) {
   if (auto it = sessions_.find(m->user); it != sessions_.end()) {
+    ++it->second.sent;
     ports_.to_session(it->second.instance, m);
   } else {
     ports_.to_storage(std::make_shared<const store_cursors>(store_cursors{std::nullopt, m}));
@@ -186,7 +188,7 @@ void directory::on(const move_cursors_ptr& m) {
 
 void directory::on(const session_idle& m) {
   auto it = sessions_.find(m.user);
-  if (it == sessions_.end() || it->second.instance != m.instance || it->second.attaches != m.attaches_seen) return;
+  if (it == sessions_.end() || it->second.instance != m.instance || it->second.sent != m.attaches_seen) return;
   ports_.stop_session(m.instance);
   sessions_.erase(it);
 }

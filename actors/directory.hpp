@@ -86,7 +86,7 @@ class directory {
   };
   struct session_entry {
     instance_no instance{};
-    std::uint64_t attaches = 0;
+    std::uint64_t sent = 0;                   ///< attaches and cursors: what it must have seen to be stopped as idle
   };
 
   void hold(room_entry& entry, const room_command_ptr& m);

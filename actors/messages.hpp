@@ -324,7 +324,8 @@ struct room_absent {
 struct session_lost {
   user_key user;
 };
-/// The session has no connection after `attaches_seen` attaches: it may be stopped if no other is on its way.
+/// The session has no connection and nothing in work after `attaches_seen` attaches and cursors: it may be stopped if no
+/// other is on its way.
 struct session_idle {
   user_key user;
   instance_no instance;

@@ -212,15 +212,15 @@ room::handled room::handle_send(const room_command_ptr& m, const send_command& c
       }
       return handled::done;
     }
-    const store::used_key* used = nullptr;
+    std::optional<key_record> used;
     if (auto known = keys_.find(ref); known != keys_.end()) {
-      used = &known->second;
+      used = known->second;
     } else if (!keys_complete_) {
       if (!f.looked_up) return handled::needs_lookup;
-      if (f.found.found.key) used = &*f.found.found.key;
+      if (f.found.found.key) used = record_of(*f.found.found.key);
     }
-    if (used != nullptr) {
-      if (used->key.call != store::keyed_call::send || used->key.body != c.body) {
+    if (used) {
+      if (used->call != store::keyed_call::send || used->body != c.body) {
         refuse(*m, error{error_code::conflict, "this key was used with another message", "client_msg_id"});
       } else {
         answer(m->to, send_result{no_, {key_.room, used->message, used->seq, used->created_at, true}, m->who.user});
@@ -578,11 +578,15 @@ void room::settle(const user_id& user, entry_no by) {
   if (auto it = overlay_.find(user); it != overlay_.end() && it->second.last == by) overlay_.erase(it);
 }
 
+room::key_record room::record_of(const store::used_key& k) {
+  return {k.key.body, k.seq, k.message, k.created_at, k.key.call};
+}
+
 void room::remember_key(const store::used_key& k) {
-  key_ref ref{k.key.sender, k.key.key};
-  if (keys_.insert_or_assign(ref, k).second) keys_by_age_.push_back(std::move(ref));
+  const auto [it, fresh] = keys_.insert_or_assign(key_ref{k.key.sender, k.key.key}, record_of(k));
+  if (fresh) keys_by_age_.push_back(&it->first);
   while (keys_by_age_.size() > limits::room_keys_in_memory) {
-    keys_.erase(keys_by_age_.front());
+    keys_.erase(keys_.find(*keys_by_age_.front()));
     keys_by_age_.pop_front();
     keys_complete_ = false;
   }
@@ -686,8 +690,9 @@ void room::load(store::opened_room r) {
     members_.emplace(std::move(user), std::move(row));
   }
   members_complete_ = r.members_complete;
-  keys_.clear();
+  ++members_forgotten_;  // look-ups under way may be older than this
   keys_by_age_.clear();
+  keys_.clear();
   keys_complete_ = r.keys_complete;
   for (const auto& k : r.keys) remember_key(k);
 }
@@ -696,6 +701,7 @@ void room::on(const retire&) {
   const bool can = idle();
   if (can) {
     state_ = state::ended;
+    retired_ = true;
     ports_.close({instance_, generation_, no_});
   }
   ports_.retired({key_, instance_, can});

@@ -71,7 +71,9 @@ class room {
 
   /// Nothing is in work: may retire.
   [[nodiscard]] bool idle() const;
-  [[nodiscard]] bool ended() const { return state_ == state::ended; }
+  /// Retired, so that nobody sends to it any more: it may stop. One that is gone (deleted, absent) may not: until the
+  /// directory has heard of it and lets go, it answers what was forwarded meanwhile.
+  [[nodiscard]] bool ended() const { return retired_; }
   [[nodiscard]] room_seq committed_seq() const { return committed_; }
   [[nodiscard]] room_seq assigned_seq() const { return assigned_; }
 
@@ -95,6 +97,14 @@ class room {
     std::vector<waiter> waiters;
     std::optional<store::send_key> key;
     credit_ptr credit;
+  };
+  /// What the repeated answer needs of a used key; whose it is stands in its key_ref.
+  struct key_record {
+    hash128 body;
+    room_seq seq;
+    message_id message;
+    utc_time created_at;
+    store::keyed_call call = store::keyed_call::send;
   };
   struct key_ref {
     user_id sender;
@@ -137,6 +147,7 @@ class room {
   void leave(const store::member_row& who, leave_reason reason, const room_command& m);
   void apply(const pending_entry& p, publish& out);
   void settle(const user_id& user, entry_no by);
+  [[nodiscard]] static key_record record_of(const store::used_key& k);
   void remember_key(const store::used_key& k);
   void load(store::opened_room room);
   void reopen();
@@ -159,6 +170,7 @@ class room {
   const room_options options_;
 
   state state_ = state::loading;
+  bool retired_ = false;
   generation generation_{};
   room_no no_{};
   room_info info_;                              // committed
@@ -174,8 +186,8 @@ class room {
   std::uint64_t members_forgotten_ = 0;         // look-ups from before a clean-up of members_ are asked again
   std::unordered_map<user_id, overlay> overlay_;
 
-  std::unordered_map<key_ref, store::used_key, key_ref_hash> keys_;
-  std::deque<key_ref> keys_by_age_;
+  std::unordered_map<key_ref, key_record, key_ref_hash> keys_;
+  std::deque<const key_ref*> keys_by_age_;      // keys of keys_, oldest first
   bool keys_complete_ = true;
   std::unordered_map<key_ref, entry_no, key_ref_hash> pending_keys_;
 

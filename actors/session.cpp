@@ -9,7 +9,7 @@ session::session(user_key user, instance_no instance, session_ports& ports)
     : user_(std::move(user)), instance_(instance), ports_(ports) {}
 
 void session::on(const attach& m) {
-  ++attaches_;
+  ++seen_;
   if (m.max_connections != 0 && connections_.size() >= m.max_connections) {
     ports_.to_gateway(m.gateway, attached{m.connection, close_code::policy_violation});
     return;
@@ -24,6 +24,7 @@ void session::on(const detach& m) {
 }
 
 void session::on(const move_cursors_ptr& m) {
+  ++seen_;
   if (cursors_under_way_ >= cursors_max) {
     auto refused = std::make_shared<cursors_stored>();
     refused->moves = m;
@@ -57,7 +58,7 @@ void session::on(const cursors_stored_ptr& m) {
 }
 
 void session::maybe_idle() {
-  if (connections_.empty() && cursors_under_way_ == 0) ports_.to_directory(session_idle{user_, instance_, attaches_});
+  if (connections_.empty() && cursors_under_way_ == 0) ports_.to_directory(session_idle{user_, instance_, seen_});
 }
 
 }  // namespace parley::actors

@@ -51,7 +51,7 @@ class session {
   const instance_no instance_;
   session_ports& ports_;
   std::vector<attached_connection> connections_;
-  std::uint64_t attaches_ = 0;
+  std::uint64_t seen_ = 0;  ///< attaches and cursors; the directory counts what it sends
   std::size_t cursors_under_way_ = 0;
 };
 

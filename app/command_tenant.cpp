@@ -1,8 +1,8 @@
+#include "actors/new_tenant.hpp"
 #include "app/commands.hpp"
 #include "app/config_values.hpp"
 #include "app/http_client.hpp"
 #include "app/key_files.hpp"
-#include "actors/new_tenant.hpp"
 #include "protocol/utf8.hpp"
 #include "store/sqlite_store.hpp"
 

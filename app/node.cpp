@@ -1,6 +1,7 @@
 #include "app/node.hpp"
 
 #include "actors/node_actors.hpp"
+#include "app/address_check.hpp"
 #include "net/gateway.hpp"
 #include "net/gateway_loop.hpp"
 #include "protocol/log.hpp"
@@ -116,11 +117,13 @@ result<std::unique_ptr<node>> node::start(node_options options) {
     n->gateways.push_back(std::make_unique<net::gateway>(*n->actors, g, *n->shared));
   }
   auto where = o.listen;
+  const auto cannot_listen = [&](const boost::system::error_code& why) {
+    return error{error_code::internal, "cannot listen on " + where.address().to_string() + ":" +
+                                           std::to_string(where.port()) + ": " + why.message()};
+  };
+  if (const auto taken = check_address_free(where)) return cannot_listen(taken);
   for (auto& gateway : n->gateways) {
-    if (auto failed = gateway->start(where)) {
-      return error{error_code::internal, "cannot listen on " + where.address().to_string() + ":" +
-                                             std::to_string(where.port()) + ": " + failed.message()};
-    }
+    if (auto failed = gateway->start(where)) return cannot_listen(failed);
     where.port(gateway->local_endpoint().port());  // port 0: the first one chose
   }
   n->shared->ready = true;

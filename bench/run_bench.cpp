@@ -55,7 +55,8 @@ void run_scenario(run_context& context) {
   if (!target.url) throw setup_error{target.why};
   context.target = *target.url;
 
-  auto& about = context.report["node"];
+  // An ordered_json is a vector: references into the report do not outlive the next field.
+  nlohmann::ordered_json about;
   about["url"] = url;
   about["spawned"] = options.spawns;
   about["limits_setting"] = !options.spawns              ? "its own"
@@ -66,6 +67,7 @@ void run_scenario(run_context& context) {
     about["filesystem"] = filesystem_of(node->directory());
     if (options.keeps) about["directory"] = node->directory().string();
   }
+  context.report["node"] = about;
 
   tenant_access tenant{{}, options.api_key};
   if (tenant.api_key.empty()) {
@@ -73,15 +75,21 @@ void run_scenario(run_context& context) {
   }
   context.api_key = tenant.api_key;
 
-  for (const auto& each : scenarios) {
-    if (each.name == options.scenario) each.run(context);
+  try {
+    for (const auto& each : scenarios) {
+      if (each.name == options.scenario) each.run(context);
+    }
+  } catch (const std::exception& error) {
+    if (node == nullptr || node->is_running()) throw;
+    throw setup_error{std::string{error.what()} + "; " + node->stop()};  // with its last words
   }
 
   if (node) {
     if (const auto usage = context.node_usage()) {
-      about["cpu_s"] = usage->cpu_s;
-      about["rss_bytes"] = usage->rss_bytes;
-      about["rss_peak_bytes"] = usage->rss_peak_bytes;
+      auto& whole_run = context.report["node"];
+      whole_run["cpu_s"] = usage->cpu_s;
+      whole_run["rss_bytes"] = usage->rss_bytes;
+      whole_run["rss_peak_bytes"] = usage->rss_peak_bytes;
     }
     if (const std::string ending = node->stop(); !ending.empty()) {
       context.faults.add(fault::node, ending);

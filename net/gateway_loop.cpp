@@ -181,19 +181,14 @@ actors::credit_ptr gateway_loop::take_credit(const actors::tenant_snapshot& tena
     why = unavailable("the writer is overloaded", retry_when_full);
     return nullptr;
   }
-  // One credit object holds both shares: the tenant's is taken first and lives in the node's.
-  auto own = tenant.budget->try_take(bytes);
-  if (!own) {
-    why = unavailable("too many messages of this tenant are on their way", retry_when_full);
-    return nullptr;
+  const actors::admission* full = nullptr;
+  auto credit = actors::admission::try_take_both(tenant.budget, shared_.budget, bytes, &full);
+  if (!credit) {
+    why = unavailable(full == shared_.budget.get() ? "too many messages are on their way"
+                                                   : "too many messages of this tenant are on their way",
+                      retry_when_full);
   }
-  auto node = shared_.budget->try_take(bytes);
-  if (!node) {
-    why = unavailable("too many messages are on their way", retry_when_full);
-    return nullptr;
-  }
-  auto both = std::make_shared<std::pair<actors::credit_ptr, actors::credit_ptr>>(std::move(own), std::move(node));
-  return {both, both->second.get()};
+  return credit;
 }
 
 asio::awaitable<actors::room_outcome> gateway_loop::command(request_context& r, room_id room,

@@ -3,7 +3,6 @@
 #include "net/http_chunked.hpp"
 #include "net/http_codec.hpp"
 #include "net/http_strict.hpp"
-#include "protocol/hash.hpp"
 #include "protocol/log.hpp"
 
 #include <boost/asio/co_spawn.hpp>
@@ -23,6 +22,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <list>
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -146,8 +146,8 @@ struct http_server::impl : std::enable_shared_from_this<impl> {
   asio::io_context& io_;
   http_options options_;
   const clock& clock_;
-  random_source& random_;
   http_handler handler_;
+  std::uint64_t id_state_ = 0;
   std::shared_ptr<std::atomic<std::size_t>> body_bytes_;
   std::vector<std::shared_ptr<listener>> listeners_;
   asio::steady_timer tick_timer_;
@@ -222,7 +222,6 @@ http_server::impl::impl(asio::io_context& context, const http_options& o, const 
     : io_(context),
       options_(o),
       clock_(now),
-      random_(random),
       handler_(std::move(h)),
       body_bytes_(o.body_bytes ? o.body_bytes : std::make_shared<std::atomic<std::size_t>>(0)),
       tick_timer_(context),
@@ -231,6 +230,9 @@ http_server::impl::impl(asio::io_context& context, const http_options& o, const 
   tick_every_ =
       std::clamp(shortest / 8, std::chrono::milliseconds{5}, std::chrono::milliseconds{1000});
   spare_fd_ = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  std::array<std::uint8_t, sizeof id_state_> seed{};
+  random.fill(seed);
+  std::memcpy(&id_state_, seed.data(), seed.size());
 }
 
 http_server::impl::~impl() {
@@ -563,8 +565,8 @@ asio::awaitable<after_answer> http_server::impl::serve(connection& c) {
   const auto body = has_body ? std::string_view{response.body} : std::string_view{};
   if (!co_await write(c, text, body)) co_return after_answer::hang_up;
   if (!context.close) co_return after_answer::go_on;
-  // Who asked for the end sends nothing more.
-  co_return keep_alive ? after_answer::linger : after_answer::hang_up;
+  // Who asked for the end sends nothing more; then there is nothing to wait for.
+  co_return keep_alive || !c.unread().empty() ? after_answer::linger : after_answer::hang_up;
 }
 
 /// Until the empty line is in c.unread(). `lost`: hang up without an answer.
@@ -763,7 +765,18 @@ asio::awaitable<void> http_server::impl::linger(connection& c) {
   }
 }
 
-std::string http_server::impl::new_request_id() { return make_hex(8, random_); }
+/// Sixteen hex digits that repeat neither here nor on other threads. No secret: a system call each would be waste.
+std::string http_server::impl::new_request_id() {
+  id_state_ += 0x9e3779b97f4a7c15ULL;  // splitmix64
+  std::uint64_t z = id_state_;
+  z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9ULL;
+  z = (z ^ (z >> 27U)) * 0x94d049bb133111ebULL;
+  z ^= z >> 31U;
+  std::string out(16, '0');
+  for (auto digit = out.rbegin(); digit != out.rend(); ++digit, z >>= 4U)
+    *digit = "0123456789abcdef"[z & 15U];
+  return out;
+}
 
 std::string_view http_server::impl::date() {
   const auto now = clock_.now();

@@ -260,58 +260,69 @@ void subscriptions::log(const actors::publish& m) {
 
 void subscriptions::on(const actors::publish_ptr& m) {
   log(*m);
-  if (const auto r = find_room(m->room); r != no_slot) {
-    auto& room = rooms_[r];
-    if (m->gone) {
-      for (const auto s : room.subs) {
-        auto& sub = subs_[s];
-        sub.gone = true;
-        if (sub.until == never) sub.until = room.head;
-        if (sub.has_stints && stints_[s].back().until == never) stints_[s].back().until = room.head;
-      }
-    } else if (!m->frames.empty() && m->last_seq() > room.head) {
-      if (m->first_seq.value > room.head.value + 1) {
-        ring_drop(r);
-        room.head = room_seq{m->first_seq.value - 1};
-      }
-      ring_add(r, m->frames, m->first_seq);
-    }
-    for (const auto s : room.subs) make_due(s);
-  }
+  // Memberships first: a removal ends a subscription before any later entry, an addition may bring the room here.
   for (const auto& change : m->members) {
     const auto user = users_.find(user_key{m->room.tenant, change.user});
     if (user == users_.end()) continue;
     for (const auto c : user->second) {
-      if (!conns_[c].awaiting_list || find_sub(conns_[c], find_room(m->room)) != no_slot) {
+      const auto& conn = conns_[c];
+      // While a list is being read the publish log keeps the changes for it. What ends is told at once: a manual
+      // connection may have heard of the room, and the list would only not name it.
+      const bool told_at_once = !change.joined && conn.sync && !conn.sync->automatic;
+      if (!conn.awaiting_list || told_at_once || find_sub(conn, find_room(m->room)) != no_slot) {
         apply(c, m->room, m->no, m->commit, change);
       }
     }
   }
+  const auto r = find_room(m->room);
+  if (r == no_slot) return;
+  auto& room = rooms_[r];
+  if (m->gone) {
+    raise_head(r, m->last_seq());
+    for (const auto s : room.subs) end_sub(s, m->last_seq());
+  } else if (!m->frames.empty() && m->last_seq() > room.head) {
+    if (m->first_seq.value > room.head.value + 1) {
+      ring_drop(r);
+      room.head = room_seq{m->first_seq.value - 1};
+    }
+    ring_add(r, m->frames, m->first_seq);
+  }
+  for (const auto s : room.subs) make_due(s);
+}
+
+/// The room was deleted; its log ends there.
+void subscriptions::end_sub(slot s, room_seq last) {
+  auto& sub = subs_[s];
+  sub.gone = true;
+  if (sub.until == never) sub.until = last;
+  if (sub.has_stints && stints_.at(s).back().until == never) stints_.at(s).back().until = last;
 }
 
 /// What passed by while a snapshot was being read: everything of the publish log from `from` on that the snapshot has
 /// not seen. `only`: of these rooms, and only where the connection now has a subscription.
 void subscriptions::replay(slot c, std::uint64_t from, commit_no snapshot,
                            const std::vector<room_key>* only) {
+  const auto sub_in = [&](const room_key& key) {
+    const auto r = find_room(key);
+    return r == no_slot ? no_slot : find_sub(conns_[c], r);
+  };
   for (auto at = std::max(from, log_begin_) - log_begin_; at < log_.size(); ++at) {
     const auto& e = log_[at];
     if (e.commit <= snapshot) continue;
-    if (only != nullptr && std::find(only->begin(), only->end(), e.room) == only->end()) continue;
-    const auto r = find_room(e.room);
-    const auto s = r == no_slot ? no_slot : find_sub(conns_[c], r);
-    if (s != no_slot) {
-      raise_head(r, e.last_seq);
-      if (e.gone) {
-        subs_[s].gone = true;
-        if (subs_[s].until == never) subs_[s].until = rooms_[r].head;
-      }
+    if (only != nullptr && (std::find(only->begin(), only->end(), e.room) == only->end() ||
+                            sub_in(e.room) == no_slot)) {
+      continue;
     }
-    if (only != nullptr && s == no_slot) continue;
     for (const auto& change : e.members) {
       if (change.user == conns_[c].user->user && e.room.tenant == conns_[c].user->tenant) {
         apply(c, e.room, e.no, e.commit, change);
       }
     }
+    const auto s = sub_in(e.room);
+    if (s == no_slot) continue;
+    raise_head(subs_[s].room, e.last_seq);
+    if (e.gone) end_sub(s, e.last_seq);
+    make_due(s);
   }
 }
 
@@ -331,39 +342,61 @@ void subscriptions::apply(slot c, const room_key& key, room_no no, commit_no com
       known_to = last.until != never ? last.until : last.start;
     }
     if (change.seq <= known_to) return;
-    const bool member_at_the_end =
-        sub.has_stints ? stints_.at(s).back().until == never : sub.until == never;
+    const bool member_at_the_end = sub.has_stints ? stints_.at(s).back().until == never
+                                                  : sub.until == never || sub.told_only;
     if (change.joined && !member_at_the_end) {
       stints_[s].push_back({change.seq, never, added()});
       sub.has_stints = true;
     } else if (!change.joined && member_at_the_end) {
-      (sub.has_stints ? stints_.at(s).back().until : sub.until) = change.seq;
+      if (sub.has_stints) {
+        stints_.at(s).back().until = change.seq;
+      } else {
+        if (sub.told_only) sub.sent = sub.base = change.seq;
+        sub.told_only = false;
+        sub.until = change.seq;
+      }
     }
     make_due(s);
     return;
   }
-  if (commit <= conns_[c].list_commit) return;  // the room list has it
+  auto& conn = conns_[c];
+  // The room list has it. But a manual connection may have heard of a room that the list only does not name any more.
+  if (commit <= conn.list_commit && (change.joined || conn.mode == sync_mode::automatic)) return;
+  if (removed_before(conn, key, change.seq)) return;
   if (!change.joined) {
     // It had no subscription here (never asked for, or unsubscribed): it only informs.
-    ports_.send(conns_[c].ref, frame([&](std::string& out) { append_room_removed(out, key.room); }));
+    if (conn.awaiting_list) conn.lost_rooms.emplace_back(key, change.seq);
+    ports_.send(conn.ref, frame([&](std::string& out) { append_room_removed(out, key.room); }));
     return;
   }
-  if (!conns_[c].goes_live || conns_[c].subs.size() >= options_.max_subscriptions) {
-    ports_.send(conns_[c].ref, added());
+  if (!conn.goes_live || conn.subs.size() >= options_.max_subscriptions) {
+    ports_.send(conn.ref, added());
+    if (conn.goes_live) say_not_live(conn.ref, key.room.id.to_string());
     return;
   }
   const auto r = room_for(key, no);
-  raise_head(r, change.seq);
   const auto fresh = add_sub(c, r, change.seq, change.seq);
   subs_[fresh].announcing = true;
   announces_[fresh] = added();
   make_due(fresh);
 }
 
+/// While a list is read: `room.removed` was already sent for a membership that ended at `seq` or later.
+bool subscriptions::removed_before(const connection& c, const room_key& key, room_seq seq) {
+  return std::any_of(c.lost_rooms.begin(), c.lost_rooms.end(),
+                     [&](const auto& lost) { return lost.first == key && seq <= lost.second; });
+}
+
 // ---- serving ----------------------------------------------------------------------------------------------------
 
+/// What may be sent: the membership is known up to what was published here or, at a start, to its snapshot. A snapshot
+/// may be ahead of the publishes; about other readers of the room it says nothing.
+room_seq subscriptions::reach(const subscription& s) const {
+  return std::min(std::max(rooms_[s.room].head, s.base), s.until);
+}
+
 room_seq subscriptions::limit(const subscription& s) const {
-  auto to = std::min(rooms_[s.room].head, s.until);
+  auto to = reach(s);
   if (s.syncing) to = std::min(to, conns_[s.conn].sync->target);
   return to;
 }
@@ -440,7 +473,7 @@ std::size_t subscriptions::serve(slot s, std::size_t budget) {
       return frames;
     }
     const auto ring_first = room.head.value - static_cast<std::int64_t>(room.ring.size()) + 1;
-    if (sub.sent.value + 1 < ring_first) {
+    if (sub.sent.value + 1 < ring_first || sub.sent >= room.head) {
       ask_page(s);
       return frames;
     }
@@ -466,14 +499,16 @@ std::size_t subscriptions::serve(slot s, std::size_t budget) {
 /// The membership is sent to its end: `room.removed`, then the next one or nothing. False: blocked.
 bool subscriptions::finish_stint(slot s) {
   auto& sub = subs_[s];
+  auto& conn = conns_[sub.conn];
   const auto key = rooms_[sub.room].key;
-  if (!try_send(sub.conn, frame([&](std::string& out) { append_room_removed(out, key.room); }))) {
-    block(s);
-    return false;
+  if (!sub.told_only) {
+    if (!try_send(sub.conn, frame([&](std::string& out) { append_room_removed(out, key.room); }))) {
+      block(s);
+      return false;
+    }
+    if (conn.awaiting_list) conn.lost_rooms.emplace_back(key, sub.until);
   }
   if (!sub.has_stints) {
-    auto& conn = conns_[sub.conn];
-    if (conn.awaiting_list) conn.lost_rooms.emplace_back(key, sub.until);
     drop_sub(s);
     return true;
   }
@@ -485,8 +520,15 @@ bool subscriptions::finish_stint(slot s) {
     sub.has_stints = false;
   }
   sub.sent = next.start;
-  sub.base = next.start;
   sub.until = next.until;
+  sub.told_only = false;
+  if (!conn.goes_live) {
+    // `room.added` only informs here (SPEC 5), however late it comes.
+    sub.told_only = next.until == never;
+    if (sub.told_only) sub.until = next.start;
+    sub.sent = sub.until;
+  }
+  sub.base = sub.sent;
   sub.announcing = true;
   announces_[s] = std::move(next.announce);
   make_due(s);
@@ -519,6 +561,16 @@ void subscriptions::ask_page(slot s) {
   calls_.emplace(call, call_target{call_kind::page, s, sub.uses, 0, {}, {}});
 }
 
+/// Of a room that was deleted, or was stated to be gone: nothing is served any more, whatever was still owed.
+void subscriptions::nothing_more(slot s) {
+  auto& sub = subs_[s];
+  sub.until = sub.sent;
+  if (sub.has_stints) {
+    stints_.erase(s);
+    sub.has_stints = false;
+  }
+}
+
 void subscriptions::on_page(slot s, const actors::read_result& answer) {
   auto& sub = subs_[s];
   sub.page_pending = false;
@@ -530,13 +582,8 @@ void subscriptions::on_page(slot s, const actors::read_result& answer) {
   if (page == nullptr) return again_later();
   auto& room = rooms_[sub.room];
   if (!page->room_exists) {
-    // Deleted: nothing of it is served any more, whatever was still owed.
     sub.gone = true;
-    sub.until = sub.sent;
-    if (sub.has_stints) {
-      stints_.erase(s);
-      sub.has_stints = false;
-    }
+    nothing_more(s);
     make_due(s);
     return;
   }
@@ -570,7 +617,7 @@ void subscriptions::on_page(slot s, const actors::read_result& answer) {
     }
   }
   static const bool skip_head_recheck = planted_defect("skip_head_recheck");
-  if (skip_head_recheck && !sub.syncing && sub.sent >= to) return;
+  if (skip_head_recheck && !sub.syncing && page->complete) return;
   // A publish may have passed meanwhile: the head is looked at again.
   if (!sub.queued) {
     sub.queued = true;
@@ -708,6 +755,11 @@ void subscriptions::begin_sync(slot c) {
           error{error_code::conflict, "a room of it is live on this connection already", "rooms"});
       continue;
     }
+    if (conn.subs.size() + request.frame.rooms.size() > options_.max_subscriptions) {
+      reply_error(conn.ref, request.refs,
+                  error{error_code::conflict, "too many rooms on this connection", "rooms"});
+      continue;
+    }
     conn.sync->refs = std::move(request.refs);
     conn.sync->frame = std::move(request.frame);
     if (conn.sync->frame.rest_live) {
@@ -761,19 +813,25 @@ void subscriptions::on_list(slot c, std::uint64_t log_position, const actors::re
   make_due_connection(c);
 }
 
+/// Never partial but silent (SPEC 2.9): `room`, or what a list has left, would be one too many.
+void subscriptions::say_not_live(connection_ref c, const std::string& room) {
+  reply_error(c, {{}, {}, room},
+              error{error_code::conflict, room.empty() ? "too many rooms: the rest is not live on this connection"
+                                                       : "too many rooms: this one is not live on this connection"});
+}
+
 void subscriptions::plan_automatic(slot c, const store::positions& all) {
   const auto tenant = conns_[c].user->tenant;
   std::vector<std::pair<slot, slot>> known = conns_[c].subs;  // subscribed by hand meanwhile
   for (const auto& p : all.rooms) {
     if (conns_[c].subs.size() >= options_.max_subscriptions) {
-      // Never partial but silent (SPEC 2.9).
-      reply_error(conns_[c].ref, {}, error{error_code::conflict, "too many rooms: the rest is not live on this connection"});
+      say_not_live(conns_[c].ref, {});
       break;
     }
+    if (removed_before(conns_[c], {tenant, p.room}, p.last_seq)) continue;
     const auto r = room_for({tenant, p.room}, p.no);
     if (std::any_of(known.begin(), known.end(), [&](const auto& k) { return k.first == r; }))
       continue;
-    raise_head(r, p.last_seq);
     rooms_[r].first_seq = later(rooms_[r].first_seq, p.first_seq);
     const auto s = add_sub(c, r, p.last_ack, p.last_seq, true);
     subs_[s].held = true;
@@ -791,17 +849,20 @@ std::vector<room_key> subscriptions::plan_manual(
   const auto tenant = conns_[c].user->tenant;
   auto& sync = *conns_[c].sync;
   std::vector<room_key> added;
-  const auto removed_meanwhile = [&](const room_key& key, room_seq last) {
-    return std::any_of(conns_[c].lost_rooms.begin(), conns_[c].lost_rooms.end(),
-                       [&](const auto& lost) { return lost.first == key && last <= lost.second; });
-  };
   const bool epoch_agrees = sync.frame.epoch && *sync.frame.epoch == options_.epoch.value;
   std::unordered_set<room_id> listed;
   for (std::size_t at = 0; at < found.size(); ++at) {
     const auto& asked = sync.frame.rooms[at];
     ++sync.rooms;
     if (asked.room) listed.insert(*asked.room);
-    if (!asked.room || !found[at] || removed_meanwhile({tenant, *asked.room}, found[at]->last_seq) ||
+    const auto known = asked.room ? find_room({tenant, *asked.room}) : no_slot;
+    if (const auto live = known == no_slot ? no_slot : find_sub(conns_[c], known); live != no_slot) {
+      // Subscribed or entered while this was being checked: it goes on from where it is.
+      sync.items.push_back({asked.text, asked.after ? sync_outcome::gap : sync_outcome::live, live,
+                            subs_[live].uses, asked.after.value_or(subs_[live].sent)});
+      continue;
+    }
+    if (!asked.room || !found[at] || removed_before(conns_[c], {tenant, *asked.room}, found[at]->last_seq) ||
         conns_[c].subs.size() >= options_.max_subscriptions) {
       sync.items.push_back({asked.text, sync_outcome::gone, no_slot, 0, {}});
       continue;
@@ -809,11 +870,6 @@ std::vector<room_key> subscriptions::plan_manual(
     const auto& p = *found[at];
     const room_key key{tenant, p.room};
     const auto r = room_for(key, p.no);
-    if (const auto live = find_sub(conns_[c], r); live != no_slot) {
-      sync.items.push_back({asked.text, sync_outcome::live, no_slot, 0, subs_[live].sent});
-      continue;
-    }
-    raise_head(r, p.last_seq);
     rooms_[r].first_seq = later(rooms_[r].first_seq, p.first_seq);
     std::optional<sync_outcome> outcome;
     auto from = asked.after.value_or(p.last_seq);
@@ -831,14 +887,17 @@ std::vector<room_key> subscriptions::plan_manual(
   if (all != nullptr) {
     for (const auto& p : all->rooms) {
       const room_key key{tenant, p.room};
-      if (listed.contains(p.room) || conns_[c].subs.size() >= options_.max_subscriptions ||
-          removed_meanwhile(key, p.last_seq)) {
+      const auto known = find_room(key);
+      if (listed.contains(p.room) || removed_before(conns_[c], key, p.last_seq) ||
+          (known != no_slot && find_sub(conns_[c], known) != no_slot)) {
         continue;
       }
+      if (conns_[c].subs.size() >= options_.max_subscriptions) {
+        say_not_live(conns_[c].ref, {});
+        break;
+      }
       const auto r = room_for(key, p.no);
-      if (find_sub(conns_[c], r) != no_slot) continue;
       ++sync.rooms;
-      raise_head(r, p.last_seq);
       rooms_[r].first_seq = later(rooms_[r].first_seq, p.first_seq);
       add_sub(c, r, p.last_seq, p.last_seq);
     }
@@ -912,18 +971,26 @@ void subscriptions::step_sync(slot c) {
                                    .outcome = gone ? sync_outcome::gone : sync_outcome::recovered,
                                    .seq = gone ? std::nullopt : std::optional{sync.target}};
         if (!state_outcome(c, outcome)) return;
+        if (gone && valid) nothing_more(item.sub);
       }
     } else if (item.stated_first || !valid) {
-      const auto outcome = item.stated_first.value_or(sync_outcome::gone);
-      sync_complete_info info{
-          .room = item.room,
-          .outcome = valid || outcome != sync_outcome::live ? outcome : sync_outcome::live,
-          .seq = outcome == sync_outcome::gone ? std::nullopt : std::optional{item.at}};
+      sync_complete_info info{.room = item.room, .outcome = sync_outcome::gone};
+      if (valid) {
+        const auto sent = subs_[item.sub].sent;
+        info.outcome = *item.stated_first;
+        info.seq = info.outcome == sync_outcome::reset ? item.at : sent;
+        if (info.outcome == sync_outcome::gap && item.at < sent) {
+          info.from_seq = item.at.next();
+          info.to_seq = sent;
+        } else if (info.outcome == sync_outcome::gap) {
+          info.outcome = sync_outcome::recovered;
+        }
+      }
       if (!state_outcome(c, info)) return;
     } else {
       auto& sub = subs_[item.sub];
       const auto& room = rooms_[sub.room];
-      sync.target = std::max(sub.sent, std::min(room.head, sub.until));
+      sync.target = std::max(sub.sent, reach(sub));
       const auto missing = sync.target.value - sub.sent.value;
       const bool truncated = room.first_seq.value > sub.sent.value + 1 && missing > 0;
       sync.stated = false;
@@ -975,8 +1042,7 @@ void subscriptions::subscribe(connection_ref c, const reply_refs& refs, const ro
   const auto index = by_ref_.at(c);
   const auto r = find_room({conn->user->tenant, room});
   if (const auto s = r == no_slot ? no_slot : find_sub(*conn, r); s != no_slot) {
-    ports_.send(
-        c, frame([&](std::string& out) { append_subscribed(out, refs, room, subs_[s].sent); }));
+    confirm(c, refs, room, s);
     return;
   }
   if (conn->subs.size() >= options_.max_subscriptions) {
@@ -993,6 +1059,16 @@ void subscriptions::subscribe(connection_ref c, const reply_refs& refs, const ro
   }
   calls_.emplace(call, call_target{call_kind::subscribe, index, conn->uses,
                                    log_begin_ + log_.size(), refs, room});
+}
+
+/// There is a subscription already. One that ends is no more what was asked for: whatever comes after it (a new
+/// membership, or none) is seen when it has gone.
+void subscriptions::confirm(connection_ref c, const reply_refs& refs, const room_id& room, slot s) {
+  if (subs_[s].until != never) {
+    reply_error(c, refs, unavailable("an earlier membership is still being sent", retry_soon));
+    return;
+  }
+  ports_.send(c, frame([&](std::string& out) { append_subscribed(out, refs, room, subs_[s].sent); }));
 }
 
 void subscriptions::on_subscribed(slot c, const call_target& t, const actors::read_result& answer) {
@@ -1012,7 +1088,6 @@ void subscriptions::on_subscribed(slot c, const call_target& t, const actors::re
   const auto r = room_for(key, found->no);
   auto s = find_sub(conns_[c], r);
   if (s == no_slot) {
-    raise_head(r, found->last_seq);
     rooms_[r].first_seq = later(rooms_[r].first_seq, found->first_seq);
     s = add_sub(c, r, found->last_seq, found->last_seq);
     ports_.send(
@@ -1021,14 +1096,18 @@ void subscriptions::on_subscribed(slot c, const call_target& t, const actors::re
     replay(c, t.log_position, checked->snapshot, &only);
     make_due(s);
   } else {
-    ports_.send(
-        ref, frame([&](std::string& out) { append_subscribed(out, t.refs, t.room, subs_[s].sent); }));
+    confirm(ref, t.refs, t.room, s);
   }
 }
 
 void subscriptions::unsubscribe(connection_ref c, const reply_refs& refs, const room_id& room) {
   auto* conn = find(c);
   if (conn == nullptr) return;
+  if (conn->sync && conn->sync->asking == sync_state::ask::list) {
+    // What the list makes live is not known yet; this came later and must not be undone by it.
+    reply_error(c, refs, unavailable("the room list is being read", retry_soon));
+    return;
+  }
   const auto r = find_room({conn->user->tenant, room});
   if (const auto s = r == no_slot ? no_slot : find_sub(*conn, r); s != no_slot) {
     if (subs_[s].held || subs_[s].syncing) {
@@ -1036,6 +1115,19 @@ void subscriptions::unsubscribe(connection_ref c, const reply_refs& refs, const 
           c, refs,
           error{error_code::conflict, "the room is being synced on this connection", "room_id"});
       return;
+    }
+    // Its entries are not wanted any more; that the user entered or left the room still informs.
+    const auto removed = [&] {
+      ports_.send(c, frame([&](std::string& out) { append_room_removed(out, room); }));
+    };
+    const auto& sub = subs_[s];
+    if (sub.announcing) ports_.send(c, announces_.at(s));
+    if (sub.until != never && !sub.told_only) removed();
+    if (sub.has_stints) {
+      for (const auto& later_one : stints_.at(s)) {
+        ports_.send(c, later_one.announce);
+        if (later_one.until != never) removed();
+      }
     }
     drop_sub(s);
   }
@@ -1049,10 +1141,10 @@ void subscriptions::check_invariants() const {
     const auto& room = rooms_[sub.room];
     PARLEY_ASSERT(room.used && room.subs[sub.in_room] == s);
     PARLEY_ASSERT(find_sub(conns_[sub.conn], sub.room) == s);
-    PARLEY_ASSERT(sub.sent <= room.head);
+    PARLEY_ASSERT(sub.sent <= std::max(room.head, sub.base));
     // No lost wake-up: who lags is due, held, waits for a page, is blocked or waits for a retry.
     const bool lags =
-        sub.announcing || sub.sent < std::min(room.head, sub.until) || sub.sent >= sub.until;
+        sub.announcing || sub.sent < reach(sub) || sub.sent >= sub.until;
     PARLEY_ASSERT(!lags || sub.queued || sub.held || sub.page_pending || sub.blocked || sub.retry);
     PARLEY_ASSERT(!sub.has_stints || !stints_.at(s).empty());
   }

@@ -4,7 +4,7 @@
 /// from a page. Pure: no sockets, no CAF, no clock.
 /// Owner      one gateway, on its I/O thread; not thread-safe.
 /// Invariants per connection and room, seqs sent are strictly increasing, +1 but for a stated gap, reset or absence (I3);
-///            a subscription with sent < min(head, until) is due, held by its sync, waits for a page, or is blocked on
+///            a subscription with sent < min(max(head, base), until) is due, held by its sync, waits for a page, or is blocked on
 ///            its connection's outbound bound: no wake-up is lost, since the head is looked at again after each.
 /// Bound      ≤ node_limits.max_subscriptions a connection; rings ≤ options.ring_bytes; the publish log ≤
 ///            limits::publish_log_entries; sync requests waiting ≤ sync_requests_max a connection. Nothing is queued per
@@ -135,12 +135,13 @@ class subscriptions {
     bool gone : 1 = false;                 ///< the room was deleted
     bool has_stints : 1 = false;
     bool announcing : 1 = false;           ///< `room.added` goes first (announces_)
+    bool told_only : 1 = false;            ///< `room.added` only informs; nothing follows, not even `room.removed`
     bool retry : 1 = false;                ///< in retry_
   };
   struct room_state {
     room_key key;
     room_no no;
-    room_seq head;
+    room_seq head;                         ///< of what was published here; all memberships up to it are applied
     room_seq first_seq{1};
     std::deque<frame_ptr> ring;            ///< frames (head − ring.size(), head]
     std::size_t ring_bytes = 0;
@@ -235,6 +236,8 @@ class subscriptions {
   void ring_add(slot r, const std::vector<frame_ptr>& frames, room_seq first);
   void ring_drop(slot r);
   void raise_head(slot r, room_seq head);
+  void end_sub(slot s, room_seq last);
+  [[nodiscard]] static bool removed_before(const connection& c, const room_key& key, room_seq seq);
   void ring_trim();
 
   // serving
@@ -244,8 +247,10 @@ class subscriptions {
   bool try_send(slot c, const frame_ptr& f);
   void block(slot s);
   bool finish_stint(slot s);
+  void nothing_more(slot s);
   void ask_page(slot s);
   void on_page(slot s, const actors::read_result& answer);
+  [[nodiscard]] room_seq reach(const subscription& s) const;
   [[nodiscard]] room_seq limit(const subscription& s) const;
 
   // sync
@@ -254,7 +259,9 @@ class subscriptions {
   void end_sync(slot c);
   void on_list(slot c, std::uint64_t log_position, const actors::read_result& answer);
   void on_check(slot c, std::uint64_t log_position, const actors::read_result& answer);
+  void say_not_live(connection_ref c, const std::string& room);
   void plan_automatic(slot c, const store::positions& all);
+  void confirm(connection_ref c, const reply_refs& refs, const room_id& room, slot s);
   void on_subscribed(slot c, const call_target& t, const actors::read_result& answer);
   std::vector<room_key> plan_manual(slot c, const std::vector<std::optional<store::room_position>>& found,
                                     const store::positions* all);

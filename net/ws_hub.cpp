@@ -74,7 +74,7 @@ struct slot {
   bool is_peer_closed : 1 = false;  ///< its close frame has come
   bool is_faulted : 1 = false;  ///< it broke the protocol: what it still sends is dropped unread
 };
-static_assert(sizeof(slot) <= 80, "an idle connection is this and nothing else");
+static_assert(sizeof(slot) == 64, "an idle connection is this and nothing else");
 
 constexpr std::size_t slots_per_block = 256;
 

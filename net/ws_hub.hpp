@@ -1,7 +1,7 @@
 #pragma once
 /// The upgraded sockets of one I/O thread: bytes in → messages, frames out → one sendmsg a connection and loop turn.
 /// They live in an epoll set of their own, whose one descriptor the io_context watches: an idle connection is its slot
-/// (about 80 bytes) and nothing else; an Asio socket with its pending wait costs six times that, and an epoll_ctl a read.
+/// (64 bytes) and nothing else; an Asio socket with its pending wait costs nine times that, and an epoll_ctl a read.
 /// Owner      one I/O thread; not thread-safe.
 /// Bound      a connection's outbound bytes: `outbound_max_bytes` for what callers check with outbound_space(); replies,
 ///            pongs and the close frame may exceed it by `control_reserve_bytes`, then the connection is closed.

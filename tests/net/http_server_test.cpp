@@ -5,6 +5,7 @@
 
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <malloc.h>
 #include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/un.h>
@@ -1052,3 +1053,25 @@ TEST_SUITE("SPEC 4 HTTP manners: anything at all") {
     CHECK(f.server->open_requests() == 0);
   }
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST_CASE("http_server: a connection between requests costs less than a kilobyte of heap") {
+  fixture f;
+  std::deque<loopback_client> clients;
+  const auto connect = [&] {
+    clients.emplace_back(f.io, f.server->local_endpoint()).send(get("/"));
+    CHECK(f.next(clients.back()).status == 200);
+    f.seen.clear();
+  };
+  for (int i = 0; i < 100; ++i) connect();
+  settle(f.io);
+  const auto before = mallinfo2().uordblks;
+  for (int i = 0; i < 1000; ++i) connect();
+  settle(f.io);
+  std::size_t clients_own = 0;
+  for (const auto& c : clients) clients_own += sizeof c + c.received.capacity();
+  const auto bytes = (mallinfo2().uordblks - before) / 1000 - clients_own / clients.size();
+  MESSAGE(bytes << " bytes of heap a connection between requests");
+  CHECK(bytes < 1000);
+}
+#endif

@@ -31,7 +31,7 @@ struct refused_text {
   std::string why;
   std::string text;
   const char* code;
-  const char* field;   ///< nullptr: none
+  const char* field;  ///< nullptr: none
   bool is_send = false;
 };
 
@@ -69,7 +69,8 @@ std::vector<refused_text> refused_texts() {
       {"a field in both with different values",
        R"({"type":"subscribe","room_id":"ROOM","data":{"room_id":"other"}})", invalid, "room_id"},
       {"no room", R"({"type":"send_message","content":"x"})", invalid, "room_id", true},
-      {"room a number", R"({"type":"send_message","room_id":1,"content":"x"})", invalid, "room_id", true},
+      {"room a number", R"({"type":"send_message","room_id":1,"content":"x"})", invalid, "room_id",
+       true},
       {"room null", R"({"type":"subscribe","room_id":null})", invalid, "room_id"},
       {"no content", R"({"type":"send_message","room_id":"ROOM"})", invalid, "content", true},
       {"content a number", in_send(R"("content":1)"), invalid, "content", true},
@@ -77,64 +78,72 @@ std::vector<refused_text> refused_texts() {
       {"content null", in_send(R"("content":null)"), invalid, "content", true},
       {"empty content", in_send(R"("content":"")"), invalid, "content", true},
       {"empty content, meta null", in_send(R"("content":"","meta":null)"), invalid, "content", true},
-      {"content one byte too long", in_send(R"("content":")" + std::string(16385, 'x') + R"(")"), invalid,
-       "content", true},
+      {"content one byte too long", in_send(R"("content":")" + std::string(16385, 'x') + R"(")"),
+       invalid, "content", true},
       {"content one byte too long in two-byte letters",
-       in_send("\"content\":\"" + [] {
-         std::string text;
-         for (int i = 0; i < 8192; ++i) text += "\u00fc";
-         return text;
-       }() + "x\""),
+       in_send("\"content\":\"" +
+               [] {
+                 std::string text;
+                 for (int i = 0; i < 8192; ++i) text += "\u00fc";
+                 return text;
+               }() +
+               "x\""),
        invalid, "content", true},
       {"meta one byte too long",
        in_send(R"("content":"x","meta":")" + std::string(4095, 'm') + R"(")"), invalid, "meta", true},
-      {"meta with a number beyond a double", in_send(R"("content":"x","meta":)" + big_number), invalid,
-       "meta", true},
+      {"meta with a number beyond a double", in_send(R"("content":"x","meta":)" + big_number),
+       invalid, "meta", true},
       {"half a surrogate pair", in_send(R"("content":"\ud83d")"), invalid, "content", true},
-      {"half a surrogate pair in meta", in_send(R"("content":"x","meta":{"a":["\udc00"]})"), invalid, "meta",
-       true},
+      {"half a surrogate pair in meta", in_send(R"("content":"x","meta":{"a":["\udc00"]})"),
+       invalid, "meta", true},
       {"a bare control character", in_send("\"content\":\"a\nb\""), invalid, "content", true},
       {"an unknown escape", in_send(R"("content":"\q")"), invalid, "content", true},
-      {"client_msg_id a number", in_send(R"("content":"x","client_msg_id":1)"), invalid, "client_msg_id", true},
-      {"client_msg_id empty", in_send(R"("content":"x","client_msg_id":"")"), invalid, "client_msg_id", true},
+      {"client_msg_id a number", in_send(R"("content":"x","client_msg_id":1)"), invalid,
+       "client_msg_id", true},
+      {"client_msg_id empty", in_send(R"("content":"x","client_msg_id":"")"), invalid,
+       "client_msg_id", true},
       {"client_msg_id too long",
        in_send(R"("content":"x","client_msg_id":")" + std::string(129, 'k') + R"(")"), invalid,
        "client_msg_id", true},
       {"reply_to a number", in_send(R"("content":"x","reply_to":1)"), invalid, "reply_to", true},
       {"reply_to nothing", in_send(R"("content":"x","reply_to":"none")"), invalid, "reply_to", true},
       {"reply_to an unknown message",
-       in_send(R"("content":"x","reply_to":"01890000-0000-7000-8000-000000000000")"), invalid, "reply_to",
-       true},
+       in_send(R"("content":"x","reply_to":"01890000-0000-7000-8000-000000000000")"), invalid,
+       "reply_to", true},
       {"request_id an object", R"({"type":"ping","request_id":{}})", invalid, "request_id"},
       {"request_id a fraction", R"({"type":"ping","request_id":1.5})", invalid, "request_id"},
       {"request_id true", R"({"type":"ping","request_id":true})", invalid, "request_id"},
-      {"request_id too long", R"({"type":"ping","request_id":")" + std::string(129, 'r') + R"("})", invalid,
-       "request_id"},
+      {"request_id too long", R"({"type":"ping","request_id":")" + std::string(129, 'r') + R"("})",
+       invalid, "request_id"},
       {"duplicate keys", R"({"type":"ping","type":"ping"})", invalid, nullptr},
-      {"duplicate keys in another spelling", R"({"type":"ping","ty\u0070e":"ping"})", invalid, nullptr},
-      {"duplicate keys deep in meta", in_send(R"("content":"x","meta":{"a":{"b":1,"b":1}})"), invalid,
-       "meta", true},
+      {"duplicate keys in another spelling", R"({"type":"ping","ty\u0070e":"ping"})", invalid,
+       nullptr},
+      {"duplicate keys deep in meta", in_send(R"("content":"x","meta":{"a":{"b":1,"b":1}})"),
+       invalid, "meta", true},
       {"depth 33", in_send(R"("content":"x","meta":)" + nested(32)), invalid, "meta", true},
       {"depth 1,000", in_send(R"("content":"x","meta":)" + nested(999)), invalid, "meta", true},
       {"depth 50,000", nested(50'000), invalid, nullptr},
       {"an unclosed depth of 100,000", std::string(100'000, '['), invalid, nullptr},
-      {"an unknown room", R"({"type":"send_message","room_id":"01890000-0000-7000-8000-000000000000","content":"x"})",
+      {"an unknown room",
+       R"({"type":"send_message","room_id":"01890000-0000-7000-8000-000000000000","content":"x"})",
        unknown, nullptr, true},
-      {"a room id that is none", R"({"type":"send_message","room_id":"lobby","content":"x"})", unknown, nullptr,
-       true},
-      {"a room id in capitals", R"({"type":"subscribe","room_id":"01890000-0000-7000-8000-00000000000A"})",
-       unknown, nullptr},
+      {"a room id that is none", R"({"type":"send_message","room_id":"lobby","content":"x"})",
+       unknown, nullptr, true},
+      {"a room id in capitals",
+       R"({"type":"subscribe","room_id":"01890000-0000-7000-8000-00000000000A"})", unknown, nullptr},
       {"ack without seq", R"({"type":"ack","room_id":"ROOM"})", invalid, "seq"},
       {"ack of a fraction", R"({"type":"ack","room_id":"ROOM","seq":1.0})", invalid, "seq"},
       {"ack below zero", R"({"type":"ack","room_id":"ROOM","seq":-1})", invalid, "seq"},
       {"ack of a text", R"({"type":"ack","room_id":"ROOM","seq":"1"})", invalid, "seq"},
-      {"ack beyond 2^53", R"({"type":"ack","room_id":"ROOM","seq":9007199254740993})", invalid, "seq"},
+      {"ack beyond 2^53", R"({"type":"ack","room_id":"ROOM","seq":9007199254740993})", invalid,
+       "seq"},
       {"ack beyond the end", R"({"type":"ack","room_id":"ROOM","seq":1000})", invalid, "seq"},
       {"ack of no rooms", R"({"type":"ack","rooms":{}})", invalid, "rooms"},
       {"sync without rooms", R"({"type":"sync"})", invalid, "rooms"},
       {"sync of a list", R"({"type":"sync","rooms":[]})", invalid, "rooms"},
       {"sync below zero", R"({"type":"sync","rooms":{"ROOM":-1}})", invalid, "rooms"},
-      {"sync with a position and no epoch", R"({"type":"sync","rooms":{"ROOM":1}})", invalid, "epoch"},
+      {"sync with a position and no epoch", R"({"type":"sync","rooms":{"ROOM":1}})", invalid,
+       "epoch"},
       {"sync with an unknown rest", R"({"type":"sync","rooms":{},"rest":"dead"})", invalid, "rest"},
       {"auth when authenticated", R"({"type":"auth","token":"x"})", "CONFLICT", nullptr},
   };
@@ -150,11 +159,13 @@ struct fatal_frame {
 std::vector<fatal_frame> fatal_frames() {
   const std::string too_big = R"({"type":"ping","x":")" + std::string(128 * 1024, 'x') + R"("})";
   return {
-      {"a binary frame", [](ws_client& c) { c.send_frame(ws_opcode::binary, R"({"type":"ping"})"); }, 1003},
-      {"invalid UTF-8", [](ws_client& c) { c.send_frame(ws_opcode::text, "{\"type\":\"pi\xff\"}"); }, 1007},
+      {"a binary frame",
+       [](ws_client& c) { c.send_frame(ws_opcode::binary, R"({"type":"ping"})"); }, 1003},
+      {"invalid UTF-8",
+       [](ws_client& c) { c.send_frame(ws_opcode::text, "{\"type\":\"pi\xff\"}"); }, 1007},
       {"overlong UTF-8", [](ws_client& c) { c.send_frame(ws_opcode::text, "\"\xc0\xaf\""); }, 1007},
-      {"UTF-8 that ends within a letter", [](ws_client& c) { c.send_frame(ws_opcode::text, "\"\xe2\x82"); },
-       1007},
+      {"UTF-8 that ends within a letter",
+       [](ws_client& c) { c.send_frame(ws_opcode::text, "\"\xe2\x82"); }, 1007},
       {"a message over ws_max_frame", [too_big](ws_client& c) { c.send_text(too_big); }, 1009},
       {"fragments that are too much together",
        [too_big](ws_client& c) {
@@ -163,23 +174,30 @@ std::vector<fatal_frame> fatal_frames() {
          c.send_frame(ws_opcode::continuation, too_big.substr(half));
        },
        1009},
-      {"a length of 2^40", [](ws_client& c) { c.send_raw(std::string("\x81\xff\0\0\x01\0\0\0\0\0mask", 14)); },
-       1009},
+      {"a length of 2^40",
+       [](ws_client& c) { c.send_raw(std::string("\x81\xff\0\0\x01\0\0\0\0\0mask", 14)); }, 1009},
       {"an unmasked frame",
-       [](ws_client& c) { c.send_frame(ws_opcode::text, R"({"type":"ping"})", {.masked = false}); }, 1002},
-      {"a reserved bit", [](ws_client& c) { c.send_frame(ws_opcode::text, "{}", {.reserved_bits = 4}); }, 1002},
+       [](ws_client& c) { c.send_frame(ws_opcode::text, R"({"type":"ping"})", {.masked = false}); },
+       1002},
+      {"a reserved bit",
+       [](ws_client& c) { c.send_frame(ws_opcode::text, "{}", {.reserved_bits = 4}); }, 1002},
       {"an unknown opcode", [](ws_client& c) { c.send_frame(static_cast<ws_opcode>(3), "x"); }, 1002},
-      {"an unknown control opcode", [](ws_client& c) { c.send_frame(static_cast<ws_opcode>(11), "x"); }, 1002},
-      {"a ping of 126 bytes", [](ws_client& c) { c.send_frame(ws_opcode::ping, std::string(126, 'p')); }, 1002},
-      {"a fragmented ping", [](ws_client& c) { c.send_frame(ws_opcode::ping, "p", {.final = false}); }, 1002},
-      {"a continuation of nothing", [](ws_client& c) { c.send_frame(ws_opcode::continuation, "x"); }, 1002},
+      {"an unknown control opcode",
+       [](ws_client& c) { c.send_frame(static_cast<ws_opcode>(11), "x"); }, 1002},
+      {"a ping of 126 bytes",
+       [](ws_client& c) { c.send_frame(ws_opcode::ping, std::string(126, 'p')); }, 1002},
+      {"a fragmented ping",
+       [](ws_client& c) { c.send_frame(ws_opcode::ping, "p", {.final = false}); }, 1002},
+      {"a continuation of nothing",
+       [](ws_client& c) { c.send_frame(ws_opcode::continuation, "x"); }, 1002},
       {"a new message within a message",
        [](ws_client& c) {
          c.send_frame(ws_opcode::text, "{", {.final = false});
          c.send_frame(ws_opcode::text, "}");
        },
        1002},
-      {"a close frame of one byte", [](ws_client& c) { c.send_frame(ws_opcode::close, "\x03"); }, 1002},
+      {"a close frame of one byte", [](ws_client& c) { c.send_frame(ws_opcode::close, "\x03"); },
+       1002},
       {"a close code that nobody may send", [](ws_client& c) { c.send_close(1005); }, 1002},
   };
 }
@@ -266,9 +284,8 @@ TEST_SUITE("SPEC 2.5 always an answer") {
     const stage s;
     const auto room = s.room("group", {"alice", "bob"});
     auto alice = s.online("alice");
-    for (const std::string id :
-         {R"("a")", R"("")", "7", "-7", "0", "9007199254740993", "123456789012345678901234567890",
-          R"("\u00e4\"\\")"}) {
+    for (const std::string id : {R"("a")", R"("")", "7", "-7", "0", "9007199254740993",
+                                 "123456789012345678901234567890", R"("\u00e4\"\\")"}) {
       CAPTURE(id);
       for (const std::string request :
            {R"({"type":"ping","request_id":ID})", R"({"type":"dance","request_id":ID})",
@@ -345,10 +362,11 @@ TEST_SUITE("SPEC 5 close codes") {
       std::string why;
       std::string bytes;
     };
-    std::vector<half> halves{{"one byte", whole.substr(0, 1)},
-                             {"a head", whole.substr(0, 6)},
-                             {"all but the last byte", whole.substr(0, whole.size() - 1)},
-                             {"a first fragment", client_frame_bytes(ws_opcode::text, "{", {.final = false}, 7)}};
+    std::vector<half> halves{
+        {"one byte", whole.substr(0, 1)},
+        {"a head", whole.substr(0, 6)},
+        {"all but the last byte", whole.substr(0, whole.size() - 1)},
+        {"a first fragment", client_frame_bytes(ws_opcode::text, "{", {.final = false}, 7)}};
     std::vector<ws_client> stuck;
     for (const auto& h : halves) {
       stuck.push_back(s.online("u-" + std::to_string(stuck.size())));
@@ -406,88 +424,129 @@ TEST_SUITE("SPEC 4 errors") {
     const std::string good = R"({"content":"x"})";
     const std::vector<refused_request> rows{
         {"no credential", "GET", "/v1/rooms", {}, "", 401, "AUTHENTICATION_ERROR"},
-        {"a wrong key", "GET", "/v1/rooms", {{"X-API-Key", key + "x"}}, "", 401, "AUTHENTICATION_ERROR"},
+        {"a wrong key",
+         "GET",
+         "/v1/rooms",
+         {{"X-API-Key", key + "x"}},
+         "",
+         401,
+         "AUTHENTICATION_ERROR"},
         {"an empty key", "GET", "/v1/rooms", {{"X-API-Key", ""}}, "", 401, "AUTHENTICATION_ERROR"},
-        {"basic auth", "GET", "/v1/rooms", {{"Authorization", "Basic eDp5"}}, "", 401, "AUTHENTICATION_ERROR"},
-        {"both credentials", "GET", "/v1/rooms", plus(backend, "Authorization", "Bearer " + key), "", 401,
+        {"basic auth",
+         "GET",
+         "/v1/rooms",
+         {{"Authorization", "Basic eDp5"}},
+         "",
+         401,
          "AUTHENTICATION_ERROR"},
-        {"both keys", "GET", "/v1/rooms", plus(backend, "X-Master-Key", s.node.master_key()), "", 401,
+        {"both credentials", "GET", "/v1/rooms", plus(backend, "Authorization", "Bearer " + key),
+         "", 401, "AUTHENTICATION_ERROR"},
+        {"both keys", "GET", "/v1/rooms", plus(backend, "X-Master-Key", s.node.master_key()), "",
+         401, "AUTHENTICATION_ERROR"},
+        {"the key in the query",
+         "GET",
+         "/v1/rooms?api_key=" + key,
+         {},
+         "",
+         401,
          "AUTHENTICATION_ERROR"},
-        {"the key in the query", "GET", "/v1/rooms?api_key=" + key, {}, "", 401, "AUTHENTICATION_ERROR"},
-        {"the key in the query and in the header", "GET", "/v1/rooms?api_key=" + key, backend, "", 401,
+        {"the key in the query and in the header", "GET", "/v1/rooms?api_key=" + key, backend, "",
+         401, "AUTHENTICATION_ERROR"},
+        {"user ids that differ", "GET", "/v1/rooms?user_id=bob", alice, "", 401,
          "AUTHENTICATION_ERROR"},
-        {"user ids that differ", "GET", "/v1/rooms?user_id=bob", alice, "", 401, "AUTHENTICATION_ERROR"},
-        {"a user id out of form", "GET", "/v1/rooms?user_id=%20a", backend, "", 400, "VALIDATION_ERROR",
-         "user_id"},
-        {"a user id of 129 bytes", "GET", "/v1/rooms", plus(backend, "X-User-Id", std::string(129, 'u')), "",
-         400, "VALIDATION_ERROR", "user_id"},
-        {"a tenant's key for /admin", "GET", "/v1/admin/tenants", backend, "", 401, "AUTHENTICATION_ERROR"},
+        {"a user id out of form", "GET", "/v1/rooms?user_id=%20a", backend, "", 400,
+         "VALIDATION_ERROR", "user_id"},
+        {"a user id of 129 bytes", "GET", "/v1/rooms",
+         plus(backend, "X-User-Id", std::string(129, 'u')), "", 400, "VALIDATION_ERROR", "user_id"},
+        {"a tenant's key for /admin", "GET", "/v1/admin/tenants", backend, "", 401,
+         "AUTHENTICATION_ERROR"},
         {"the master key for /rooms", "GET", "/v1/rooms", master, "", 401, "AUTHENTICATION_ERROR"},
-        {"another's name as sender", "POST", messages, alice, R"({"content":"x","sender_id":"bob"})", 403,
-         "AUTHORIZATION_ERROR", "sender_id"},
-        {"no sender from the backend", "POST", messages, backend, good, 400, "VALIDATION_ERROR", "sender_id"},
+        {"another's name as sender", "POST", messages, alice,
+         R"({"content":"x","sender_id":"bob"})", 403, "AUTHORIZATION_ERROR", "sender_id"},
+        {"no sender from the backend", "POST", messages, backend, good, 400, "VALIDATION_ERROR",
+         "sender_id"},
         {"an unknown path", "GET", "/v1/roomz", backend, "", 404, "NOT_FOUND"},
         {"an unknown path without credential", "GET", "/v1/roomz", {}, "", 404, "NOT_FOUND"},
-        {"a path that goes on", "GET", "/v1/rooms/" + room + "/messages/x/y", backend, "", 404, "NOT_FOUND"},
-        {"an unknown room", "GET", "/v1/rooms/01890000-0000-7000-8000-000000000000", backend, "", 404,
+        {"a path that goes on", "GET", "/v1/rooms/" + room + "/messages/x/y", backend, "", 404,
          "NOT_FOUND"},
+        {"an unknown room", "GET", "/v1/rooms/01890000-0000-7000-8000-000000000000", backend, "",
+         404, "NOT_FOUND"},
         {"a room id that is none", "GET", "/v1/rooms/lobby", backend, "", 404, "NOT_FOUND"},
-        {"not a member", "GET", "/v1/rooms/" + room, {{"X-API-Key", key}, {"X-User-Id", "eve"}}, "", 404,
+        {"not a member",
+         "GET",
+         "/v1/rooms/" + room,
+         {{"X-API-Key", key}, {"X-User-Id", "eve"}},
+         "",
+         404,
          "NOT_FOUND"},
         {"another method", "PUT", "/v1/rooms", backend, "", 405, "METHOD_NOT_ALLOWED"},
-        {"another method of a message path", "DELETE", messages, backend, "", 405, "METHOD_NOT_ALLOWED"},
+        {"another method of a message path", "DELETE", messages, backend, "", 405,
+         "METHOD_NOT_ALLOWED"},
         {"text as a body", "POST", messages, plus(alice, "Content-Type", "text/plain"), good, 415,
          "UNSUPPORTED_MEDIA_TYPE"},
-        {"a form as a body", "POST", messages, plus(alice, "Content-Type", "application/x-www-form-urlencoded"),
-         "content=x", 415, "UNSUPPORTED_MEDIA_TYPE"},
+        {"a form as a body", "POST", messages,
+         plus(alice, "Content-Type", "application/x-www-form-urlencoded"), "content=x", 415,
+         "UNSUPPORTED_MEDIA_TYPE"},
         {"plain GET /ws", "GET", "/v1/ws", alice, "", 426, "UPGRADE_REQUIRED"},
         {"no JSON", "POST", messages, alice, "hello", 400, "VALIDATION_ERROR"},
         {"an empty body", "POST", messages, alice, "", 400, "VALIDATION_ERROR"},
         {"a list as a body", "POST", messages, alice, "[]", 400, "VALIDATION_ERROR"},
-        {"duplicate keys", "POST", messages, alice, R"({"content":"x","content":"x"})", 400, "VALIDATION_ERROR"},
-        {"duplicate keys in meta", "POST", messages, alice, R"({"content":"x","meta":{"a":1,"a":2}})", 400,
+        {"duplicate keys", "POST", messages, alice, R"({"content":"x","content":"x"})", 400,
          "VALIDATION_ERROR"},
-        {"depth 1,000", "POST", messages, alice, R"({"content":"x","meta":)" + nested(999) + "}", 400,
+        {"duplicate keys in meta", "POST", messages, alice,
+         R"({"content":"x","meta":{"a":1,"a":2}})", 400, "VALIDATION_ERROR"},
+        {"depth 1,000", "POST", messages, alice, R"({"content":"x","meta":)" + nested(999) + "}",
+         400, "VALIDATION_ERROR"},
+        {"invalid UTF-8", "POST", messages, alice, "{\"content\":\"\xff\"}", 400,
          "VALIDATION_ERROR"},
-        {"invalid UTF-8", "POST", messages, alice, "{\"content\":\"\xff\"}", 400, "VALIDATION_ERROR"},
-        {"empty content", "POST", messages, alice, R"({"content":""})", 400, "VALIDATION_ERROR", "content"},
+        {"empty content", "POST", messages, alice, R"({"content":""})", 400, "VALIDATION_ERROR",
+         "content"},
         {"content one byte too long", "POST", messages, alice,
          R"({"content":")" + std::string(16385, 'x') + R"("})", 400, "VALIDATION_ERROR", "content"},
-        {"content of a wrong type", "POST", messages, alice, R"({"content":7})", 400, "VALIDATION_ERROR",
-         "content"},
+        {"content of a wrong type", "POST", messages, alice, R"({"content":7})", 400,
+         "VALIDATION_ERROR", "content"},
         {"no content", "POST", messages, alice, R"({"meta":7})", 400, "VALIDATION_ERROR", "content"},
         {"a reply to nothing", "POST", messages, alice,
-         R"({"content":"x","reply_to":"01890000-0000-7000-8000-000000000000"})", 400, "VALIDATION_ERROR",
-         "reply_to"},
+         R"({"content":"x","reply_to":"01890000-0000-7000-8000-000000000000"})", 400,
+         "VALIDATION_ERROR", "reply_to"},
         {"a key and another one", "POST", messages, plus(alice, "Idempotency-Key", "a"),
          R"({"content":"x","client_msg_id":"b"})", 400, "VALIDATION_ERROR"},
-        {"a dm with oneself", "POST", "/v1/rooms", backend, R"({"type":"dm","members":["alice","alice"]})", 400,
-         "VALIDATION_ERROR", "members"},
-        {"a dm of three", "POST", "/v1/rooms", backend, R"({"type":"dm","members":["a","b","c"]})", 400,
-         "VALIDATION_ERROR", "members"},
-        {"an unknown room type", "POST", "/v1/rooms", backend, R"({"type":"hall","members":["a"]})", 400,
-         "VALIDATION_ERROR", "type"},
-        {"no members", "POST", "/v1/rooms", backend, R"({"type":"group"})", 400, "VALIDATION_ERROR", "members"},
-        {"a member that is no user id", "POST", "/v1/rooms", backend, R"({"type":"group","members":[" a"]})",
+        {"a dm with oneself", "POST", "/v1/rooms", backend,
+         R"({"type":"dm","members":["alice","alice"]})", 400, "VALIDATION_ERROR", "members"},
+        {"a dm of three", "POST", "/v1/rooms", backend, R"({"type":"dm","members":["a","b","c"]})",
          400, "VALIDATION_ERROR", "members"},
+        {"an unknown room type", "POST", "/v1/rooms", backend, R"({"type":"hall","members":["a"]})",
+         400, "VALIDATION_ERROR", "type"},
+        {"no members", "POST", "/v1/rooms", backend, R"({"type":"group"})", 400, "VALIDATION_ERROR",
+         "members"},
+        {"a member that is no user id", "POST", "/v1/rooms", backend,
+         R"({"type":"group","members":[" a"]})", 400, "VALIDATION_ERROR", "members"},
         {"a name one byte too long", "POST", "/v1/rooms", backend,
          R"({"type":"group","members":["a"],"name":")" + std::string(257, 'n') + R"("})", 400,
          "VALIDATION_ERROR", "name"},
-        {"two positions", "GET", messages + "?after_seq=1&before_seq=2", alice, "", 400, "VALIDATION_ERROR"},
-        {"a limit of zero", "GET", messages + "?limit=0", alice, "", 400, "VALIDATION_ERROR", "limit"},
-        {"a limit that is no number", "GET", messages + "?limit=ten", alice, "", 400, "VALIDATION_ERROR",
+        {"two positions", "GET", messages + "?after_seq=1&before_seq=2", alice, "", 400,
+         "VALIDATION_ERROR"},
+        {"a limit of zero", "GET", messages + "?limit=0", alice, "", 400, "VALIDATION_ERROR",
          "limit"},
-        {"a position below zero", "GET", messages + "?after_seq=-1", alice, "", 400, "VALIDATION_ERROR",
-         "after_seq"},
-        {"a damaged cursor", "GET", "/v1/rooms?cursor=%21%21", backend, "", 400, "VALIDATION_ERROR", "cursor"},
-        {"an ack beyond the end", "POST", "/v1/acks", alice, R"({"room_id":")" + room + R"(","seq":99})", 400,
-         "VALIDATION_ERROR", "seq"},
-        {"an ack without a user", "POST", "/v1/acks", backend, R"({"room_id":")" + room + R"(","seq":0})", 400,
-         "VALIDATION_ERROR", "user_id"},
+        {"a limit that is no number", "GET", messages + "?limit=ten", alice, "", 400,
+         "VALIDATION_ERROR", "limit"},
+        {"a position below zero", "GET", messages + "?after_seq=-1", alice, "", 400,
+         "VALIDATION_ERROR", "after_seq"},
+        {"a damaged cursor", "GET", "/v1/rooms?cursor=%21%21", backend, "", 400, "VALIDATION_ERROR",
+         "cursor"},
+        {"an ack beyond the end", "POST", "/v1/acks", alice,
+         R"({"room_id":")" + room + R"(","seq":99})", 400, "VALIDATION_ERROR", "seq"},
+        {"an ack without a user", "POST", "/v1/acks", backend,
+         R"({"room_id":")" + room + R"(","seq":0})", 400, "VALIDATION_ERROR", "user_id"},
         {"a tenant config key that nobody knows", "POST", "/v1/admin/tenants", master,
          R"({"name":"x","config":{"colour":"red"}})", 400, "VALIDATION_ERROR"},
-        {"joining a group", "POST", "/v1/rooms/" + room + "/join",
-         {{"X-API-Key", key}, {"X-User-Id", "eve"}}, "", 404, "NOT_FOUND"},
+        {"joining a group",
+         "POST",
+         "/v1/rooms/" + room + "/join",
+         {{"X-API-Key", key}, {"X-User-Id", "eve"}},
+         "",
+         404,
+         "NOT_FOUND"},
     };
     rest_client client{s.node.address()};  // one connection for all
     for (const auto& row : rows) {
@@ -537,7 +596,8 @@ TEST_SUITE("SPEC 4 errors") {
     CHECK(s.node.rest().get("/readyz").status == 200);
     // Announced only: it need not come before it is refused.
     auto raw = s.node.rest();
-    CHECK(raw.raw("POST " + target + " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-API-Key: " +
+    CHECK(raw.raw("POST " + target +
+                  " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-API-Key: " +
                   s.tenant.api_key + "\r\nContent-Length: 99999999999\r\n\r\n")
               .status == 413);
   }
@@ -552,12 +612,16 @@ TEST_SUITE("SPEC 4 errors") {
         {"HTTP/2's preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"},
         {"no Host", "GET /livez HTTP/1.1\r\n\r\n"},
         {"two Hosts", "GET /livez HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"},
-        {"two lengths", "POST /v1/rooms HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"},
+        {"two lengths",
+         "POST /v1/rooms HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"},
         {"a list as length", "POST /v1/rooms HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\nx"},
         {"length and chunked",
-         "POST /v1/rooms HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
-        {"another coding", "POST /v1/rooms HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"},
-        {"a bad chunk", "POST /v1/rooms HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n"},
+         "POST /v1/rooms HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: "
+         "chunked\r\n\r\n0\r\n\r\n"},
+        {"another coding",
+         "POST /v1/rooms HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"},
+        {"a bad chunk",
+         "POST /v1/rooms HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n"},
         {"a folded header", "GET /livez HTTP/1.1\r\nHost: a\r\nX-A: b\r\n c\r\n\r\n"},
         {"a space before the colon", "GET /livez HTTP/1.1\r\nHost : a\r\n\r\n"},
         {"a bare LF", "GET /livez HTTP/1.1\nHost: a\n\n"},
@@ -582,7 +646,8 @@ TEST_SUITE("SPEC 4 errors") {
   TEST_CASE("headers that are too long are 413") {
     const stage s;
     auto raw = s.node.rest();
-    CHECK(raw.raw("GET /livez HTTP/1.1\r\nHost: a\r\nX-Long: " + std::string(17 * 1024, 'x') + "\r\n\r\n")
+    CHECK(raw.raw("GET /livez HTTP/1.1\r\nHost: a\r\nX-Long: " + std::string(17 * 1024, 'x') +
+                  "\r\n\r\n")
               .status == 413);
     CHECK(s.node.rest().get("/livez").status == 200);
   }
@@ -637,9 +702,8 @@ TEST_SUITE("SPEC 3 who may open a connection") {
   TEST_CASE("another origin is let in by configuration") {
     const stage s{{.config = {{"ws_allowed_origins", "https://chat.example"}}}};
     ws_options options;
-    options.headers = {{"X-API-Key", s.tenant.api_key},
-                       {"X-User-Id", "alice"},
-                       {"Origin", "https://chat.example"}};
+    options.headers = {
+        {"X-API-Key", s.tenant.api_key}, {"X-User-Id", "alice"}, {"Origin", "https://chat.example"}};
     CHECK_NOTHROW(ws_client(s.node.address(), options));
     options.headers.back().second = "https://chat.example.evil";
     CHECK_THROWS_AS(ws_client(s.node.address(), options), upgrade_refused);
@@ -664,7 +728,8 @@ TEST_SUITE("SPEC 3 who may open a connection") {
 }
 
 TEST_SUITE("SPEC 2.7 isolation") {
-  TEST_CASE("a foreign room, one's own of which one is no member, and an unknown one answer alike") {
+  TEST_CASE(
+      "a foreign room, one's own of which one is no member, and an unknown one answer alike") {
     stage s;
     const auto other = s.node.create_tenant("other");
     auto other_backend = s.node.backend(other);
@@ -700,7 +765,8 @@ TEST_SUITE("SPEC 2.7 isolation") {
       CAPTURE(c.method);
       CAPTURE(c.target);
       const auto answer = [&](rest_client& client, const std::string& room) {
-        return fingerprint(client.request(c.method, with(c.target, room), {}, with(c.body, room)), room);
+        return fingerprint(client.request(c.method, with(c.target, room), {}, with(c.body, room)),
+                           room);
       };
       auto alice = s.user("alice");
       const auto expected = answer(alice, unknown);

@@ -20,8 +20,9 @@ namespace {
 using namespace std::chrono_literals;
 using clock = std::chrono::steady_clock;
 
-constexpr std::size_t in_flight = 24;      // sends of one client at a time
-constexpr int accepted_before_kill = 400;  // at most; the moment is drawn
+constexpr std::size_t in_flight = 24;           // sends of one client at a time
+constexpr int accepted_before_kill = 400;       // at most; the moment is drawn
+constexpr std::uint64_t start_max_us = 60'000;  // about what a start takes
 constexpr std::size_t examples_max = 10;
 
 struct said {
@@ -50,7 +51,9 @@ struct moment {
 /// A client with a memory that outlives its connections and the node. One thread at a time.
 class talker {
  public:
-  talker(std::string name, std::vector<std::string> rooms) : name_(std::move(name)), rooms_(std::move(rooms)) {
+  talker(std::string name, std::vector<std::string> rooms)
+      : name_(std::move(name)),
+        rooms_(std::move(rooms)) {
     for (const auto& room : rooms_) last_seen_[room] = 0;
   }
   virtual ~talker() = default;
@@ -209,6 +212,7 @@ class crashes {
       talk_and_kill();
       // Before the start recovers, and after it, in turn.
       if (cycle % 2 == 0) check_database();
+      if (cycle % 3 == 2) kill_while_it_starts();
       start();
       if (cycle % 2 == 1) check_database();
       if (options_.stops_at_first_loss && has_found_something()) break;
@@ -232,10 +236,19 @@ class crashes {
     moment m;
     const auto kill_after = static_cast<std::int64_t>(random_() % (accepted_before_kill + 1));
     auto threads = everybody_talks(m);
-    if (!await(20s, [&] { return m.accepted >= kill_after; })) note("the node accepts nothing any more");
+    if (!await(20s, [&] { return m.accepted >= kill_after; }))
+      note("the node accepts nothing any more");
     stage_.node.kill9();
     ++report_.kills;
     for (auto& thread : threads) thread.join();
+  }
+
+  /// Also the recovery may be cut, at any moment.
+  void kill_while_it_starts() {
+    stage_.node.launch();
+    std::this_thread::sleep_for(std::chrono::microseconds{random_() % start_max_us});
+    stage_.node.kill9();
+    ++report_.kills_while_starting;
   }
 
   std::vector<std::thread> everybody_talks(moment& m) {
@@ -257,7 +270,8 @@ class crashes {
     m.says_more = false;
     auto threads = everybody_talks(m);
     const bool answered = await(20s, [&] {
-      return std::all_of(talkers_.begin(), talkers_.end(), [](const auto& t) { return t->unanswered_count == 0; });
+      return std::all_of(talkers_.begin(), talkers_.end(),
+                         [](const auto& t) { return t->unanswered_count == 0; });
     });
     if (!answered) note("not every retry was answered");
     auto backend = stage_.backend();
@@ -356,7 +370,8 @@ class crashes {
       report_.shown += static_cast<std::int64_t>(entries.size());
       for (std::size_t i = 0; i < std::max(entries.size(), log.size()); ++i) {
         if (i < entries.size() && i < log.size() && log[i].at("seq") == entries[i].seq &&
-            log[i].at("message_id") == entries[i].message_id && log[i].at("content") == entries[i].content) {
+            log[i].at("message_id") == entries[i].message_id &&
+            log[i].at("content") == entries[i].content) {
           continue;
         }
         ++report_.shown_wrong;
@@ -391,7 +406,8 @@ class crashes {
 }  // namespace
 
 bool crash_report::is_good() const {
-  return lost + doubled_seqs + gaps + stored_twice + unstored + shown_wrong + sync_failed + unclean == 0 &&
+  return lost + doubled_seqs + gaps + stored_twice + unstored + shown_wrong + sync_failed + unclean ==
+             0 &&
          examples.empty();
 }
 
@@ -399,11 +415,12 @@ std::string crash_report::summary() const {
   auto sorted = ready;
   std::sort(sorted.begin(), sorted.end());
   std::ostringstream out;
-  out << kills << " kills: " << accepted << " accepted, " << retried << " retried (" << duplicates
-      << " were stored), " << entries << " entries, " << shown << " shown; lost " << lost
-      << ", doubled seqs " << doubled_seqs << ", gaps " << gaps << ", keys stored twice "
-      << stored_twice << ", keys not stored " << unstored << ", shown wrongly " << shown_wrong
-      << ", resumes failed " << sync_failed << ", verify unclean " << unclean;
+  out << kills << " kills and " << kills_while_starting << " while it started: " << accepted
+      << " accepted, " << retried << " retried (" << duplicates << " were stored), " << entries
+      << " entries, " << shown << " shown; lost " << lost << ", doubled seqs " << doubled_seqs
+      << ", gaps " << gaps << ", keys stored twice " << stored_twice << ", keys not stored "
+      << unstored << ", shown wrongly " << shown_wrong << ", resumes failed " << sync_failed
+      << ", verify unclean " << unclean;
   if (!sorted.empty()) {
     out << "; ready after " << sorted[sorted.size() / 2].count() << " ms (median), "
         << sorted.back().count() << " ms (longest)";

@@ -27,7 +27,9 @@ void survive_crashes(const crash_options& options) {
 
 }  // namespace
 
-TEST_SUITE("SPEC 2.1 accepted means durable · SPEC 2.2 one order · SPEC 2.3 exactly once · SPEC 2.4 safe retry") {
+TEST_SUITE(
+    "SPEC 2.1 accepted means durable · SPEC 2.2 one order · SPEC 2.3 exactly once · SPEC 2.4 safe "
+    "retry") {
   TEST_CASE("kill -9 under load loses nothing, doubles nothing, leaves no gap") {
     const auto cycles = from_environment("PARLEY_CRASH_CYCLES", 8);
     for (const int io_threads : {1, 3}) {

@@ -60,7 +60,8 @@ traced_run send_traced(const std::string& durability, const std::string& planted
     REQUIRE(rest.post("/v1/rooms/" + group + "/messages", body).status == 201);
   }
   const auto pid = s.node.pid();
-  for (auto* client : {&alice, &bob}) client->abort();  // an end waits for their answer to its close
+  for (auto* client : {&alice, &bob})
+    client->abort();  // an end waits for their answer to its close
   REQUIRE(s.node.terminate() == 0);
   return {order_of(parse_trace(trace.text(pid)), keys), keys.size()};
 }
@@ -86,7 +87,8 @@ TEST_SUITE("SPEC 2.1 accepted means durable") {
     CHECK(run.order.wal_syncs < run.messages);  // one for a whole group
   }
 
-  TEST_CASE("with durability=normal each message is written before it is told, and nothing is synced") {
+  TEST_CASE(
+      "with durability=normal each message is written before it is told, and nothing is synced") {
     const auto run = send_traced("normal");
     MESSAGE(shown(run.order));
     CHECK(run.order.violations.empty());
@@ -138,8 +140,7 @@ TEST_SUITE("SPEC 8 a failed fsync ends the process") {
             }
           }
         } catch (const connection_closed&) {
-        } catch (const connection_lost&) {
-        }
+        } catch (const connection_lost&) {}
         CHECK(s.node.await_exit(10s) == 74);
         for (const auto& frame : alice.received()) {  // also what came before the end was noticed
           if (frame["type"] == "message.accepted") told[frame["client_msg_id"]] = frame;
@@ -175,5 +176,69 @@ TEST_SUITE("SPEC 8 a failed fsync ends the process") {
       CAPTURE(verified.out);
       CHECK(is_clean(verified));
     }
+  }
+}
+
+TEST_SUITE("SPEC 8 a full disk") {
+  TEST_CASE(
+      "sends are refused and not stored, reads go on, and with space again it goes on by itself") {
+    stage s;
+    const auto group = s.room("group", {"alice", "bob"});
+    {
+      auto backend = s.backend();
+      post_many(backend, group, "bob", 3);
+    }
+    REQUIRE(s.node.terminate() == 0);
+    const auto wal = (std::filesystem::canonical(s.node.data_dir()) / "parley.db-wal").string();
+    const tracing trace{
+        {"-P", wal, "-e", "trace=pwrite64", "-e", "inject=pwrite64:error=ENOSPC:when=20..45"}};
+    s.node.setup().under = trace.under();
+    s.node.start();
+    auto alice = s.online("alice");
+    auto bob = s.online("bob");
+    auto rest = s.user("bob");
+    std::vector<std::string> accepted;
+    std::vector<std::string> refused;
+    bool is_full = false;
+    bool is_over = false;
+    for (int i = 0; !is_over; ++i) {
+      const auto key = "k" + std::to_string(i);
+      const auto reply = send(alice, group, "text " + key, key);
+      if (reply["type"] == "message.accepted") {
+        accepted.push_back(key);
+        is_over = is_full;
+        continue;
+      }
+      CAPTURE(reply.dump());
+      CHECK(reply["code"] == "UNAVAILABLE");
+      CHECK(reply["stored"] == "no");
+      CHECK(reply["retryable"] == true);
+      CHECK(reply["retry_after_ms"].get<int>() > 0);
+      refused.push_back(key);
+      if (!is_full) {
+        is_full = true;
+        const auto by_rest = rest.post("/v1/rooms/" + group + "/messages", {{"content", "x"}});
+        CHECK(by_rest.status == 503);
+        CHECK(by_rest.header("retry-after"));
+        CHECK(s.node.rest().get("/health").status == 503);
+        CHECK(s.node.rest().get("/livez").status == 200);
+        CHECK(rest.get("/v1/rooms/" + group + "/messages").status == 200);
+        CHECK(s.online("bob").received().size() >= 4);
+      }
+      REQUIRE(i < 100'000);
+    }
+    CHECK_FALSE(refused.empty());
+    CHECK(s.node.rest().get("/health").status == 200);
+    for (const auto& key : refused) {
+      CHECK_FALSE(send(alice, group, "text " + key, key).contains("duplicate"));
+    }
+    const auto all = static_cast<std::int64_t>(3 + accepted.size() + refused.size());
+    await_entry(bob, group, all);
+    CHECK(seqs_of(entries_of(bob, group)) == seqs(1, all));
+    for (auto* client : {&alice, &bob}) client->abort();
+    CHECK(s.node.terminate() == 0);
+    const auto verified = verify(s.node);
+    CAPTURE(verified.out);
+    CHECK(is_clean(verified));
   }
 }

@@ -132,7 +132,8 @@ TEST_SUITE("SPEC 2.4 safe retry") {
     const auto again = send(alice, dm, "by REST", "k-rest");
     CHECK(again["duplicate"] == true);
     check_same_result(over_rest, again);
-    const auto replayed = post_keyed(rest, dm, {{"content", "by socket"}, {"client_msg_id", "k-ws"}});
+    const auto replayed =
+        post_keyed(rest, dm, {{"content", "by socket"}, {"client_msg_id", "k-ws"}});
     CHECK(replayed.status == 200);
     CHECK(is_replayed(replayed));
     CHECK(replayed.json()["duplicate"] == true);

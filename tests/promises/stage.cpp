@@ -52,34 +52,42 @@ json send(ws_client& client, const std::string& room, std::string_view content,
 
 json post(rest_client& backend, const std::string& room, std::string_view sender,
           std::string_view content) {
-  const auto reply = backend.post("/v1/rooms/" + room + "/messages",
-                                  {{"sender_id", sender}, {"content", content}});
+  const auto reply =
+      backend.post("/v1/rooms/" + room + "/messages", {{"sender_id", sender}, {"content", content}});
   if (reply.status != 201) throw std::runtime_error{"not accepted: " + reply.body};
   return reply.json();
 }
 
 void post_many(rest_client& backend, const std::string& room, std::string_view sender, int count) {
-  // Pipelined, so that they share commits.
-  constexpr int window = 100;
-  tcp_stream stream{backend.address()};
-  std::string buffered;
+  // A connection's requests are answered one after the other: several share the commits.
+  constexpr std::size_t connections = 8;
+  constexpr std::size_t pipelined = 25;
+  struct line {
+    tcp_stream stream;
+    std::string buffered;
+    std::size_t owed;
+  };
   std::string head = "POST /v1/rooms/" + room + "/messages HTTP/1.1\r\nHost: " + backend.address() +
                      "\r\nContent-Type: application/json\r\n";
   for (const auto& [name, value] : backend.headers()) head += name + ": " + value + "\r\n";
+  std::vector<line> lines;
   for (int sent = 0; sent < count;) {
-    const int n = std::min(window, count - sent);
-    std::string bytes;
-    for (int i = 0; i < n; ++i) {
-      const auto body =
-          json{{"sender_id", sender}, {"content", "number " + std::to_string(sent + i + 1)}}.dump();
-      bytes += head + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+    for (std::size_t c = 0; c < connections && sent < count; ++c) {
+      if (c == lines.size()) lines.push_back({tcp_stream{backend.address()}, {}, 0});
+      std::string bytes;
+      for (; lines[c].owed < pipelined && sent < count; ++lines[c].owed) {
+        const auto body =
+            json{{"sender_id", sender}, {"content", "number " + std::to_string(++sent)}}.dump();
+        bytes += head + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+      }
+      lines[c].stream.write(bytes);
     }
-    stream.write(bytes);
-    for (int i = 0; i < n; ++i) {
-      const auto reply = read_reply(stream, buffered, false, std::chrono::seconds{10});
-      if (reply.status != 201) throw std::runtime_error{"not accepted: " + reply.body};
+    for (auto& l : lines) {
+      for (; l.owed > 0; --l.owed) {
+        const auto reply = read_reply(l.stream, l.buffered, false, std::chrono::seconds{10});
+        if (reply.status != 201) throw std::runtime_error{"not accepted: " + reply.body};
+      }
     }
-    sent += n;
   }
 }
 

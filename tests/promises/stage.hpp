@@ -47,7 +47,7 @@ json send(ws_client& client, const std::string& room, std::string_view content,
 /// Posts as the backend for `sender`; throws unless it was accepted.
 json post(rest_client& backend, const std::string& room, std::string_view sender,
           std::string_view content);
-/// Posts `count` messages, a page of text or not: fast, for tests that need a long log.
+/// Posts `count` messages, in whatever order: fast, for tests that need a long log.
 void post_many(rest_client& backend, const std::string& room, std::string_view sender, int count);
 
 /// A log entry, and not one of the other frames that have room_id and seq (SPEC 1).

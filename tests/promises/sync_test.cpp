@@ -97,14 +97,17 @@ class chatter {
 };
 
 /// The entries of `room` that came, from `start` on: dense up to `last`.
-void check_dense(const ws_client& client, const std::string& room, std::int64_t start, std::int64_t last) {
+void check_dense(const ws_client& client, const std::string& room, std::int64_t start,
+                 std::int64_t last) {
   CHECK(seqs_of(entries_of(client, room)) == seqs(start, last));
 }
 
 }  // namespace
 
 TEST_SUITE("SPEC 5 automatic sync") {
-  TEST_CASE("hello, sync.start with positions, the missing entries in order, an outcome a room, sync.done") {
+  TEST_CASE(
+      "hello, sync.start with positions, the missing entries in order, an outcome a room, "
+      "sync.done") {
     const stage s;
     const auto dm = s.room("dm", {"alice", "bob"});
     const auto group = s.room("group", {"alice", "bob"});
@@ -180,7 +183,8 @@ TEST_SUITE("SPEC 5 automatic sync") {
     CHECK(listed["unread_count"] == 1);
   }
 
-  TEST_CASE("1,000 missing entries are recovered; of more, the gap is stated and the newest 1,000 come") {
+  TEST_CASE(
+      "1,000 missing entries are recovered; of more, the gap is stated and the newest 1,000 come") {
     const stage s;
     const auto dm = s.room("dm", {"alice", "bob"});
     auto backend = s.backend();
@@ -302,7 +306,8 @@ TEST_SUITE("SPEC 5 manual sync") {
     post_many(backend, one, "bob", 3);
     post_many(backend, two, "bob", 3);
     auto alice = manual(s, "alice");
-    const auto frames = sync(alice, {{"epoch", "of another database"}, {"rooms", {{one, 2}, {two, 0}}}});
+    const auto frames =
+        sync(alice, {{"epoch", "of another database"}, {"rooms", {{one, 2}, {two, 0}}}});
     CHECK(outcome_of(frames, one)["outcome"] == "reset");
     CHECK(outcome_of(frames, one)["seq"] == 3);
     CHECK(entries_in(frames, one).empty());
@@ -363,7 +368,9 @@ TEST_SUITE("SPEC 5 manual sync") {
     await_entry(second, named, 4);
   }
 
-  TEST_CASE("several sync frames add up; a room that is live already is a conflict that changes nothing") {
+  TEST_CASE(
+      "several sync frames add up; a room that is live already is a conflict that changes "
+      "nothing") {
     const stage s;
     const auto one = s.room("group", {"alice"});
     const auto two = s.room("group", {"alice"});
@@ -458,7 +465,8 @@ TEST_SUITE("SPEC 5 subscribe and unsubscribe") {
       chatter talk{s, {group}};
       auto alice = manual(s, "alice");
       for (int i = 0; i < 25; ++i) {
-        const auto from = alice.call({{"type", "subscribe"}, {"room_id", group}})["seq"].get<std::int64_t>();
+        const auto from =
+            alice.call({{"type", "subscribe"}, {"room_id", group}})["seq"].get<std::int64_t>();
         await_entry(alice, group, from + 2);
         CHECK(alice.call({{"type", "unsubscribe"}, {"room_id", group}})["type"] == "ok");
         std::vector<std::int64_t> got;
@@ -473,7 +481,9 @@ TEST_SUITE("SPEC 5 subscribe and unsubscribe") {
 }
 
 TEST_SUITE("SPEC 5 several devices") {
-  TEST_CASE("each device gets every entry once, also what another device sent; receipts go to the others") {
+  TEST_CASE(
+      "each device gets every entry once, also what another device sent; receipts go to the "
+      "others") {
     const stage s{with_io_threads(3)};
     const auto dm = s.room("dm", {"alice", "bob"});
     auto phone = s.online("alice");
@@ -492,7 +502,8 @@ TEST_SUITE("SPEC 5 several devices") {
     CHECK(heard["seq"] == 2);
     CHECK(heard["user_id"] == "alice");
     CHECK_FALSE(heard.contains("request_id"));
-    REQUIRE(laptop.call({{"type", "read"}, {"room_id", dm}, {"seq", 3}})["type"] == "read.received");
+    REQUIRE(laptop.call({{"type", "read"}, {"room_id", dm}, {"seq", 3}})["type"] ==
+            "read.received");
     CHECK(phone.receive_type("read.received")["seq"] == 3);
     settle(phone);
     CHECK(count_of(phone, "ack.received") == 1);  // a read that also acks says read.received only
@@ -520,7 +531,9 @@ TEST_SUITE("SPEC 5 rooms that come and go") {
     await_entry(alice, group, 1);
   }
 
-  TEST_CASE("who is added is live behind its own member.joined; who is removed reads up to its own member.left") {
+  TEST_CASE(
+      "who is added is live behind its own member.joined; who is removed reads up to its own "
+      "member.left") {
     const stage s;
     const auto group = s.room("group", {"alice", "bob"});
     auto backend = s.backend();
@@ -563,7 +576,9 @@ TEST_SUITE("SPEC 5 rooms that come and go") {
     CHECK(seqs_of(log_of(rest, group)) == seqs(1, 8));
   }
 
-  TEST_CASE("joining and leaving a channel is told to one's own connections and is an entry for the members") {
+  TEST_CASE(
+      "joining and leaving a channel is told to one's own connections and is an entry for the "
+      "members") {
     const stage s;
     const auto channel = s.room("channel", {"alice"});
     auto alice = s.online("alice");
@@ -604,6 +619,39 @@ TEST_SUITE("SPEC 5 rooms that come and go") {
     CHECK(backend.get("/v1/rooms/" + group).status == 404);
     CHECK(alice.call({{"type", "subscribe"}, {"room_id", group}})["code"] == "NOT_FOUND");
     CHECK(backend.get("/v1/rooms").json()["rooms"].empty());
+  }
+
+  TEST_CASE("sends that meet the end of their room are all answered, and none of them late") {
+    for (const int threads : {1, 3}) {
+      CAPTURE(threads);
+      const stage s{with_io_threads(threads)};
+      auto backend = s.backend();
+      auto alice = s.online("alice");
+      for (int round = 0; round < 30; ++round) {
+        const auto group = s.room("group", {"alice", "bob"});
+        std::jthread deleter{[&] { CHECK(backend.del("/v1/rooms/" + group).status == 204); }};
+        int sent = 0;
+        int answered = 0;
+        bool is_gone = false;
+        while (!is_gone || answered < sent) {
+          if (!is_gone) {
+            alice.send_json(send_frame(group, "hello?", "k" + std::to_string(sent)));
+            ++sent;
+          }
+          // A deadline's answer would take ten seconds.
+          const auto reply = alice.receive_until(
+              [](const json& m) { return m["type"] == "message.accepted" || m["type"] == "error"; },
+              5s);
+          ++answered;
+          if (reply["type"] == "error") {
+            CAPTURE(reply.dump());
+            CHECK(reply["code"] == "NOT_FOUND");
+            CHECK(reply["stored"] == "no");
+            is_gone = true;
+          }
+        }
+      }
+    }
   }
 
   TEST_CASE("with manual sync they only inform") {
@@ -666,7 +714,8 @@ TEST_SUITE("SPEC 2.3 exactly once per connection") {
     for (const int threads : {1, 3}) {
       CAPTURE(threads);
       const stage s{with_io_threads(threads, {.config = {{"max_connections_per_user", "0"}}})};
-      const std::vector<std::string> rooms{s.room("group", {"alice", "bob"}), s.room("dm", {"alice", "bob"}),
+      const std::vector<std::string> rooms{s.room("group", {"alice", "bob"}),
+                                           s.room("dm", {"alice", "bob"}),
                                            s.room("channel", {"alice"})};
       chatter talk{s, rooms};
       chatter more{s, {rooms[0]}};
@@ -679,7 +728,8 @@ TEST_SUITE("SPEC 2.3 exactly once per connection") {
         const bool automatic = i % 3 != 2;
         one c{s.connect("alice", automatic ? "" : "sync=manual"), {}};
         if (automatic) {
-          c.start = c.client.receive_type("sync.start")["rooms"].get<std::map<std::string, std::int64_t>>();
+          c.start =
+              c.client.receive_type("sync.start")["rooms"].get<std::map<std::string, std::int64_t>>();
           if (i % 6 == 0) {  // moves where the next ones start
             const auto at = c.client.receive_until([&](const json& m) { return is_entry(m); });
             c.client.send_json({{"type", "ack"}, {"room_id", at["room_id"]}, {"seq", at["seq"]}});
@@ -705,7 +755,8 @@ TEST_SUITE("SPEC 2.3 exactly once per connection") {
           const auto last = static_cast<std::int64_t>(log.size());
           await_entry(c.client, room, last);
           const auto got = entries_of(c.client, room);
-          const auto first = c.start.contains(room) ? c.start[room] : got.front()["seq"].get<std::int64_t>() - 1;
+          const auto first =
+              c.start.contains(room) ? c.start[room] : got.front()["seq"].get<std::int64_t>() - 1;
           REQUIRE(static_cast<std::int64_t>(got.size()) == last - first);
           CHECK(std::equal(got.begin(), got.end(), log.begin() + first));
         }
@@ -714,7 +765,9 @@ TEST_SUITE("SPEC 2.3 exactly once per connection") {
     }
   }
 
-  TEST_CASE("who connects while rooms are made and members added gets each room once, from its stated start") {
+  TEST_CASE(
+      "who connects while rooms are made and members added gets each room once, from its stated "
+      "start") {
     for (const int threads : {1, 3}) {
       CAPTURE(threads);
       const stage s{with_io_threads(threads, {.config = {{"max_connections_per_user", "0"}}})};
@@ -751,7 +804,8 @@ TEST_SUITE("SPEC 2.3 exactly once per connection") {
         std::map<std::string, std::int64_t> start;
         for (const auto& frame : client.received()) {
           if (frame["type"] == "sync.start") {
-            for (const auto& [room, seq] : frame["rooms"].items()) CHECK(start.emplace(room, seq).second);
+            for (const auto& [room, seq] : frame["rooms"].items())
+              CHECK(start.emplace(room, seq).second);
           } else if (frame["type"] == "room.added") {
             CHECK(start.emplace(frame["room"]["room_id"], frame["seq"]).second);
           }

@@ -50,9 +50,10 @@ std::vector<traced_call> parse_trace(std::string_view text) {
       continue;
     }
     const auto paren = line.find('(');
-    if (paren == std::string_view::npos || line.starts_with("+++") || line.starts_with("---")) continue;
-    traced_call call{std::string{line.substr(0, paren)}, std::string{line.substr(paren + 1)}, line_no,
-                     line_no};
+    if (paren == std::string_view::npos || line.starts_with("+++") || line.starts_with("---"))
+      continue;
+    traced_call call{std::string{line.substr(0, paren)}, std::string{line.substr(paren + 1)},
+                     line_no, line_no};
     if (line.ends_with(unfinished)) {
       call.text.resize(call.text.size() - unfinished.size());
       call.end = 0;
@@ -74,8 +75,8 @@ tracing::tracing(std::vector<std::string> arguments) : arguments_(std::move(argu
 
 std::vector<std::string> tracing::under() const {
   // --seccomp-bpf: calls that nobody asked for run at full speed.
-  std::vector<std::string> command{strace_binary, "-D", "-f",   "--seccomp-bpf",
-                                   "-q",          "-y", "-o",   (dir_ / "trace").string()};
+  std::vector<std::string> command{strace_binary, "-D", "-f", "--seccomp-bpf",
+                                   "-q",          "-y", "-o", (dir_ / "trace").string()};
   command.insert(command.end(), arguments_.begin(), arguments_.end());
   return command;
 }
@@ -122,8 +123,8 @@ order_seen order_of(const std::vector<traced_call>& calls, const std::vector<std
     first_write = first_write == 0 ? written->begin : std::min(first_write, written->begin);
     last_word = std::max(last_word, told->end);
   }
-  seen.wal_syncs = static_cast<std::size_t>(
-      std::count_if(calls.begin(), calls.end(), [&](const traced_call& c) {
+  seen.wal_syncs =
+      static_cast<std::size_t>(std::count_if(calls.begin(), calls.end(), [&](const traced_call& c) {
         return c.is_sync() && c.is_on("-wal") && c.begin > first_write && c.end < last_word;
       }));
   return seen;

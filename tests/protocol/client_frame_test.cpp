@@ -284,20 +284,21 @@ TEST_SUITE("SPEC 5 client frames") {
 
   TEST_CASE("one parser reads frame after frame without remembering") {
     client_frame_parser parser{node_limits{}};
-    const auto ask = [&](std::string text) {
+    const auto ask = [](client_frame_parser& with, std::string text) {
       text = with_ids(text);
       const std::size_t size = text.size();
       text.resize(size + client_frame_parser::padding_bytes);
-      return parser.parse({text.data(), size});
+      return with.parse({text.data(), size});
     };
-    CHECK(std::holds_alternative<client_frame>(ask(
-        R"({"type":"send_message","room_id":"$room","content":"hi","request_id":1,"data":{"meta":1}})")));
-    CHECK(std::holds_alternative<rejected_frame>(ask(R"({"type":"send_message")")));
-    const auto r = std::get<rejected_frame>(ask(R"({"type":"send_message","content":"hi"})"));
+    const auto good =
+        R"({"type":"send_message","room_id":"$room","content":"hi","request_id":1,"data":{"meta":1}})";
+    CHECK(std::holds_alternative<client_frame>(ask(parser, good)));
+    CHECK(std::holds_alternative<rejected_frame>(ask(parser, R"({"type":"send_message")")));
+    const auto r = std::get<rejected_frame>(ask(parser, R"({"type":"send_message","content":"hi"})"));
     CHECK(r.why.field == "room_id");
     CHECK(r.refs.request_id.empty());
     client_frame_parser moved = std::move(parser);
-    CHECK(std::holds_alternative<client_frame>(moved.parse(R"({"type":"ping"})")));
+    CHECK(std::holds_alternative<client_frame>(ask(moved, good)));
   }
 }
 

@@ -50,7 +50,9 @@ class witness {
   struct room_view {
     bool live = false;
     bool must_be_removed = false;       ///< its own member.left was shown
-    bool perhaps = false;               ///< added while rest:"live" was being made: live, or not
+    bool may_be_removed = false;        ///< … or that of an earlier membership
+    std::int64_t joined = 0;            ///< seq of the latest joining when this began
+    bool perhaps = false;               ///< one of the «rest»: live from a place that its first entry tells
     std::optional<std::int64_t> pos;    ///< nullopt: live, its first entry is not known yet
     std::int64_t after_at_least = 0;    ///< then it lies between these
     std::int64_t after_at_most = 0;
@@ -62,11 +64,13 @@ class witness {
     bool rest = false;
     bool epoch_agrees = false;
     std::map<std::string, std::int64_t> last_seqs;            ///< of the user's rooms when it was asked
+    std::set<std::string> unsubscribed;                       ///< since its list was read
   };
 
   [[nodiscard]] const stored_room* room_of(const std::string& room) const;
   [[nodiscard]] bool is_member(const stored_room& room) const;
   [[nodiscard]] bool ever_left(const stored_room& room) const;
+  void begins(room_view& view, const stored_room* room) const;
   void entry_seen(const seen_frame& f);
   void outcome_seen(const seen_frame& f);
   void start_seen(const seen_frame& f);
@@ -84,6 +88,7 @@ class witness {
   const std::size_t max_subscriptions_;
   bool goes_live_;
   bool greeted_ = false;
+  bool incomplete_ = false;             ///< it was said that not all rooms are live
   std::map<std::string, room_view> rooms_;
   std::deque<sync_request> syncs_;
   std::set<std::string> started_;       ///< automatic: named by sync.start, without an outcome yet

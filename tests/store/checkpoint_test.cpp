@@ -32,14 +32,13 @@ struct busy_room : store_fixture {
   std::int64_t seq = 0;
 };
 
-struct busy_room_on_disk : busy_room {
+struct busy_room_on_disk : has_disk, busy_room {
   busy_room_on_disk() {
     options.vfs = disk.name();
     options.checkpoint_pages = 50;
     options.wal_limit_pages = 200;
   }
   std::string file() { return options.file.string(); }
-  fault_vfs disk;
 };
 
 }  // namespace

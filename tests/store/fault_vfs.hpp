@@ -78,6 +78,11 @@ class fault_vfs {
   std::unique_ptr<disk> disk_;
 };
 
+/// To be inherited before what opens files on it: it has to go last.
+struct has_disk {
+  fault_vfs disk;
+};
+
 /// SQLite's allocations, of the whole process: the N-th from now fails.
 class allocation_fault {
  public:

@@ -23,7 +23,7 @@ water_mark a_mark(std::int64_t commit = 7) {
   return m;
 }
 
-struct on_disk : store_fixture {
+struct on_disk : has_disk, store_fixture {
   on_disk() { options.vfs = disk.name(); }
   [[nodiscard]] std::string path(const char* suffix) const { return options.file.string() + suffix; }
   /// The bytes of database and WAL, as somebody would copy them behind our back.
@@ -34,7 +34,6 @@ struct on_disk : store_fixture {
     disk.set_contents(path(""), files.first);
     disk.set_contents(path("-wal"), files.second);
   }
-  fault_vfs disk;
 };
 
 }  // namespace

@@ -35,7 +35,7 @@ running_node::running_node(node_setup setup) : setup_(std::move(setup)) {
   start();
 }
 
-void running_node::start() {
+void running_node::launch() {
   process_options options;
   options.command = setup_.under;
   options.command.insert(options.command.end(), {parley_binary(), "serve"});
@@ -53,7 +53,10 @@ void running_node::start() {
   options.env = setup_.env;
   options.env.emplace("PARLEY_MASTER_API_KEY", master_key_);
   process_.emplace(options);
+}
 
+void running_node::start() {
+  launch();
   nlohmann::json listening;
   const bool answered = await(setup_.start_within, [&] {
     for (const auto& line : log()) {

@@ -26,7 +26,7 @@ struct node_setup {
   std::vector<std::string> arguments{};      ///< more of the command line
   /// What runs the program, such as `/usr/bin/strace -D …` (-D: the node stays the process that pid() names).
   std::vector<std::string> under{};
-  std::filesystem::path data_dir{};          ///< empty: a temporary one
+  std::filesystem::path data_dir{};  ///< empty: a temporary one
   std::chrono::milliseconds start_within{30'000};
 };
 /// The same without rates: for tests that are not about limits.
@@ -70,6 +70,8 @@ class running_node {
   void restart();
   /// Starts it after an end; the setup may be changed before.
   void start();
+  /// The same without waiting until it listens; address() stays that of the run before.
+  void launch();
   node_setup& setup() { return setup_; }
 
   /// Clients: without credentials, the operator, a tenant's backend, a user by way of the backend's key.
