@@ -4,8 +4,11 @@
 
 namespace parley::actors {
 
-actor_base::actor_base(caf::actor_config& config, node_gauges& gauges, std::atomic<std::int64_t>* live)
-    : caf::event_based_actor(config), gauges_(gauges), live_(live) {
+actor_base::actor_base(caf::actor_config& config, node_gauges& gauges,
+                       std::atomic<std::int64_t>* live)
+    : caf::event_based_actor(config),
+      gauges_(gauges),
+      live_(live) {
   if (live_ != nullptr) live_->fetch_add(1, std::memory_order_relaxed);
   set_exception_handler([this](std::exception_ptr&) -> caf::error {
     gauges_.exceptions.fetch_add(1, std::memory_order_relaxed);

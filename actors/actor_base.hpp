@@ -2,11 +2,11 @@
 /// The one set of handlers that every actor of ours has: an exception that leaves a handler is counted, told to the
 /// directory and ends the actor; an unmatched message is counted; nothing is silent. (CAF's defaults: docs/architecture.md.)
 
-#include <atomic>
-#include <cstdint>
-
 #include "actors/messages_caf.hpp"
 #include "actors/node_actors.hpp"
+
+#include <atomic>
+#include <cstdint>
 
 namespace parley::actors {
 

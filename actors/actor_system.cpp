@@ -1,23 +1,25 @@
 #include "actors/actor_system.hpp"
 
+#include "protocol/assert.hpp"
+
 #include <stdexcept>
 #include <utility>
 
-#include "protocol/assert.hpp"
-
 namespace parley::actors {
 
-bool actor_context::read(const caf::actor_addr& asker, call_no call, tenant_no tenant, read_query query) {
+bool actor_context::read(const caf::actor_addr& asker, call_no call, tenant_no tenant,
+                         read_query query) {
   return readers->submit(tenant, std::move(query), [asker, call](read_result result) {
     // A weak address: an asker that ended meanwhile needs no answer.
     if (auto alive = caf::actor_cast<caf::actor>(asker)) {
-      caf::anon_send(alive, read_answer_message{call, std::make_shared<const read_result>(std::move(result))});
+      caf::anon_send(
+          alive, read_answer_message{call, std::make_shared<const read_result>(std::move(result))});
     }
   });
 }
 
-node_actors::node_actors(store::database& database, const node_actors_options& options, const clock& now,
-                         random_source& random)
+node_actors::node_actors(store::database& database, const node_actors_options& options,
+                         const clock& now, random_source& random)
     : context_(std::make_unique<actor_context>(database, options, now, random)) {
   PARLEY_ASSERT(options.fatal != nullptr);
   auto& c = *context_;
@@ -25,7 +27,8 @@ node_actors::node_actors(store::database& database, const node_actors_options& o
   std::vector<std::unique_ptr<store::reader>> readers;
   for (std::size_t at = 0; at < options.readers.threads; ++at) {
     auto reader = database.new_reader();
-    if (!reader) throw std::runtime_error("a reader could not be opened: " + reader.error().message);
+    if (!reader)
+      throw std::runtime_error("a reader could not be opened: " + reader.error().message);
     readers.push_back(std::move(*reader));
   }
   c.readers = std::make_unique<read_pool>(std::move(readers), options.readers);

@@ -1,15 +1,15 @@
 #pragma once
 /// CAF's side of the node: the system, the handles that actors share, and how they are spawned. Included by actors only.
 
-#include <condition_variable>
-#include <memory>
-#include <mutex>
-#include <vector>
-
 #include "actors/actor_base.hpp"
 #include "actors/messages_caf.hpp"
 #include "actors/node_actors.hpp"
 #include "actors/read_pool.hpp"
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <vector>
 
 namespace parley::actors {
 
@@ -26,7 +26,7 @@ struct actor_context {
   std::unique_ptr<caf::actor_system> system;
   caf::actor storage;
   caf::actor directory;
-  std::vector<caf::actor> gateways;      ///< index: gateway_no; complete before the first listener opens
+  std::vector<caf::actor> gateways;  ///< index: gateway_no; complete before the first listener opens
 
   std::mutex stop_mutex;
   std::condition_variable stop_changed;
@@ -34,7 +34,10 @@ struct actor_context {
   bool directory_stopped = false;
 
   actor_context(store::database& db, const node_actors_options& o, const clock& c, random_source& r)
-      : database(db), options(o), now(c), random(r) {}
+      : database(db),
+        options(o),
+        now(c),
+        random(r) {}
 
   /// Asks a reader; the answer comes to `asker` as read_answer_message. False: refused.
   bool read(const caf::actor_addr& asker, call_no call, tenant_no tenant, read_query query);

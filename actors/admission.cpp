@@ -29,8 +29,9 @@ credit_ptr admission::try_take(std::size_t bytes) {
   return std::make_shared<const credit>(shared_from_this(), nullptr, bytes);
 }
 
-credit_ptr admission::try_take_both(const std::shared_ptr<admission>& first, const std::shared_ptr<admission>& second,
-                                    std::size_t bytes, const admission** full) {
+credit_ptr admission::try_take_both(const std::shared_ptr<admission>& first,
+                                    const std::shared_ptr<admission>& second, std::size_t bytes,
+                                    const admission** full) {
   const admission* refused = nullptr;
   if (!first->take(bytes)) {
     refused = first.get();

@@ -16,7 +16,9 @@ class admission;
 class credit {
  public:
   credit(std::shared_ptr<admission> from, std::shared_ptr<admission> also, std::size_t bytes)
-      : from_(std::move(from)), also_(std::move(also)), bytes_(bytes) {}
+      : from_(std::move(from)),
+        also_(std::move(also)),
+        bytes_(bytes) {}
   credit(const credit&) = delete;
   credit& operator=(const credit&) = delete;
   ~credit();
@@ -31,13 +33,15 @@ using credit_ptr = std::shared_ptr<const credit>;
 /// One budget of rows and bytes: the node's. (A tenant's share is one more of these, taken first.)
 class admission : public std::enable_shared_from_this<admission> {
  public:
-  admission(std::size_t max_rows, std::size_t max_bytes) : max_rows_(max_rows), max_bytes_(max_bytes) {}
+  admission(std::size_t max_rows, std::size_t max_bytes)
+      : max_rows_(max_rows),
+        max_bytes_(max_bytes) {}
   /// nullptr: full. Counted in refused().
   [[nodiscard]] credit_ptr try_take(std::size_t bytes);
   /// Of both, or of none. `full` (may be null) says which of the two refused.
   [[nodiscard]] static credit_ptr try_take_both(const std::shared_ptr<admission>& first,
-                                                const std::shared_ptr<admission>& second, std::size_t bytes,
-                                                const admission** full);
+                                                const std::shared_ptr<admission>& second,
+                                                std::size_t bytes, const admission** full);
   [[nodiscard]] std::size_t rows() const { return rows_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::size_t refused() const { return refused_.load(std::memory_order_relaxed); }

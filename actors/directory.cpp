@@ -22,6 +22,7 @@ void directory::on(const room_command_ptr& m, mono_time now) {
     return;
   }
   entry.last_used = now;
+  entry.revivals = 0;
   by_use_.splice(by_use_.end(), by_use_, entry.by_use);
   ports_.to_room(entry.instance, m);
 }
@@ -30,7 +31,8 @@ void directory::look_for(const room_command_ptr& m) {
   // Unknown ids spawn nothing: a reader says first whether there is such a room in this tenant.
   auto& under_way = looking_for_per_tenant_[m->room.tenant];
   const auto call = ++last_call_;
-  if (under_way >= room_lookups_max_per_tenant || !ports_.read(call, m->room.tenant, exists_query{m->room})) {
+  if (under_way >= room_lookups_max_per_tenant ||
+      !ports_.read(call, m->room.tenant, exists_query{m->room})) {
     if (under_way == 0) looking_for_per_tenant_.erase(m->room.tenant);
     rooms_.erase(m->room);
     refuse(m, unavailable("too many rooms are being loaded", retry_soon));
@@ -84,7 +86,8 @@ void directory::on(call_no call, const read_result& answer, mono_time now) {
   if (auto it = looking_for_.find(call); it != looking_for_.end()) {
     const auto room = it->second;
     looking_for_.erase(it);
-    if (auto n = looking_for_per_tenant_.find(room.tenant); --n->second == 0) looking_for_per_tenant_.erase(n);
+    if (auto n = looking_for_per_tenant_.find(room.tenant); --n->second == 0)
+      looking_for_per_tenant_.erase(n);
     auto& entry = rooms_.at(room);
     if (const auto* failed = std::get_if<error>(&answer)) {
       refuse_held(entry, *failed);
@@ -101,8 +104,9 @@ void directory::on(call_no call, const read_result& answer, mono_time now) {
     const auto request = std::move(it->second);
     authenticating_.erase(it);
     const auto say = [&](std::optional<error> failure) {
-      ports_.answer(request->to.gateway, std::make_shared<const authenticated>(authenticated{
-                                             request->to.call, request->digest, nullptr, std::move(failure)}));
+      ports_.answer(request->to.gateway,
+                    std::make_shared<const authenticated>(authenticated{
+                        request->to.call, request->digest, nullptr, std::move(failure)}));
     };
     if (const auto* failed = std::get_if<error>(&answer)) return say(*failed);
     const auto& row = std::get<std::optional<store::tenant_row>>(answer);
@@ -112,7 +116,8 @@ void directory::on(call_no call, const read_result& answer, mono_time now) {
       tenant->second = ++last_instance_;
       ports_.spawn_tenant(tenant->second, row->no);
     }
-    ports_.to_tenant(tenant->second, std::make_shared<const tenant_loaded>(tenant_loaded{request, *row}));
+    ports_.to_tenant(tenant->second,
+                     std::make_shared<const tenant_loaded>(tenant_loaded{request, *row}));
   }
 }
 
@@ -137,15 +142,38 @@ void directory::on(const room_retired& m, mono_time now) {
   spawn(m.room, entry, now);
 }
 
-void directory::on(const room_absent& m, mono_time now) { room_down(m.room, m.instance, now); }
+void directory::on(const room_absent& m, mono_time now) {
+  auto it = rooms_.find(m.room);
+  if (it == rooms_.end() || it->second.state == room_state::looking_for ||
+      it->second.instance != m.instance)
+    return;
+  // What was held was not delivered to the one that ended: it is looked at again, from the start.
+  auto held = std::move(it->second.held);
+  forget(m.room);
+  for (const auto& command : held) on(command, now);
+}
 
 void directory::room_down(const room_key& room, instance_no instance, mono_time now) {
   auto it = rooms_.find(room);
-  if (it == rooms_.end() || it->second.state == room_state::looking_for || it->second.instance != instance) return;
-  // What was held was not delivered to the one that ended: it is looked at again, from the start.
+  if (it == rooms_.end() || it->second.state == room_state::looking_for ||
+      it->second.instance != instance)
+    return;
+  if (it->second.revivals < room_revivals_max) {
+    revive(room, it->second, now);
+    return;
+  }
   auto held = std::move(it->second.held);
   forget(room);
   for (const auto& m : held) on(m, now);
+}
+
+/// What it had appended may have been committed without being published: the next instance tells readers where the log
+/// stands, whether or not anybody ever calls the room again.
+void directory::revive(const room_key& room, room_entry& entry, mono_time now) {
+  ++entry.revivals;
+  by_use_.erase(entry.by_use);
+  ports_.drop_room(entry.instance);
+  spawn(room, entry, now);
 }
 
 void directory::tick(mono_time now, std::size_t budget) {
@@ -174,7 +202,8 @@ void directory::on(const attach_ptr& m) {
 }
 
 void directory::on(const detach_ptr& m) {
-  if (auto it = sessions_.find(m->user); it != sessions_.end()) ports_.to_session(it->second.instance, m);
+  if (auto it = sessions_.find(m->user); it != sessions_.end())
+    ports_.to_session(it->second.instance, m);
 }
 
 void directory::on(const move_cursors_ptr& m) {
@@ -188,7 +217,9 @@ void directory::on(const move_cursors_ptr& m) {
 
 void directory::on(const session_idle& m) {
   auto it = sessions_.find(m.user);
-  if (it == sessions_.end() || it->second.instance != m.instance || it->second.sent != m.attaches_seen) return;
+  if (it == sessions_.end() || it->second.instance != m.instance ||
+      it->second.sent != m.attaches_seen)
+    return;
   ports_.stop_session(m.instance);
   sessions_.erase(it);
 }
@@ -204,17 +235,20 @@ void directory::session_down(const user_key& user, instance_no instance) {
 
 void directory::on(const authenticate_ptr& m) {
   const auto call = ++last_call_;
-  if (authenticating_.size() >= authentications_max || !ports_.read(call, tenant_no{}, credential_query{m->digest})) {
+  if (authenticating_.size() >= authentications_max ||
+      !ports_.read(call, tenant_no{}, credential_query{m->digest})) {
     ports_.answer(m->to.gateway,
                   std::make_shared<const authenticated>(authenticated{
-                      m->to.call, m->digest, nullptr, unavailable("too many credentials are being checked", retry_soon)}));
+                      m->to.call, m->digest, nullptr,
+                      unavailable("too many credentials are being checked", retry_soon)}));
     return;
   }
   authenticating_.emplace(call, m);
 }
 
 void directory::tenant_down(tenant_no tenant, instance_no instance) {
-  if (auto it = tenants_.find(tenant); it != tenants_.end() && it->second == instance) tenants_.erase(it);
+  if (auto it = tenants_.find(tenant); it != tenants_.end() && it->second == instance)
+    tenants_.erase(it);
 }
 
 }  // namespace parley::actors

@@ -6,15 +6,15 @@
 /// Bound      held commands a room ≤ limits::room_waiting_max_commands; look-ups for unknown rooms a tenant
 ///            ≤ room_lookups_max_per_tenant; rooms in memory ≤ options.max_rooms (the longest unused retire first).
 
+#include "actors/messages.hpp"
+#include "protocol/seams.hpp"
+
 #include <cstdint>
 #include <deque>
 #include <list>
 #include <optional>
 #include <unordered_map>
 #include <vector>
-
-#include "actors/messages.hpp"
-#include "protocol/seams.hpp"
 
 namespace parley::actors {
 
@@ -45,13 +45,17 @@ class directory_ports {
 
 struct directory_options {
   std::size_t max_rooms = 50000;
-  std::chrono::milliseconds room_idle{60000};   ///< unused for so long: retires
+  std::chrono::milliseconds room_idle{60000};  ///< unused for so long: retires
 };
 inline constexpr std::size_t room_lookups_max_per_tenant = 1024;
+inline constexpr std::uint32_t room_revivals_max =
+    3;  ///< in a row: one that can't even be loaded must not spin
 
 class directory {
  public:
-  directory(directory_ports& ports, const directory_options& options) : ports_(ports), options_(options) {}
+  directory(directory_ports& ports, const directory_options& options)
+      : ports_(ports),
+        options_(options) {}
   directory(const directory&) = delete;
   directory& operator=(const directory&) = delete;
 
@@ -82,11 +86,12 @@ class directory {
     instance_no instance{};
     mono_time last_used{};
     std::deque<room_command_ptr> held;
-    std::list<room_key>::iterator by_use{};   ///< active and retiring ones
+    std::list<room_key>::iterator by_use{};  ///< active and retiring ones
+    std::uint32_t revivals = 0;              ///< in a row, with no command in between
   };
   struct session_entry {
     instance_no instance{};
-    std::uint64_t sent = 0;                   ///< attaches and cursors: what it must have seen to be stopped as idle
+    std::uint64_t sent = 0;  ///< attaches and cursors: what it must have seen to be stopped as idle
   };
 
   void hold(room_entry& entry, const room_command_ptr& m);
@@ -95,11 +100,12 @@ class directory {
   void look_for(const room_command_ptr& m);
   void spawn(const room_key& room, room_entry& entry, mono_time now);
   void forget(const room_key& room);
+  void revive(const room_key& room, room_entry& entry, mono_time now);
 
   directory_ports& ports_;
   const directory_options options_;
   std::unordered_map<room_key, room_entry> rooms_;
-  std::list<room_key> by_use_;                ///< longest unused first
+  std::list<room_key> by_use_;  ///< longest unused first
   std::unordered_map<user_key, session_entry> sessions_;
   std::unordered_map<tenant_no, instance_no> tenants_;
   std::unordered_map<call_no, room_key> looking_for_;

@@ -1,10 +1,11 @@
 // directory_actor.cpp: plumbing only. The decisions are in directory.hpp. Holds the only strong handles of rooms,
 // sessions and tenants, by instance: dropping one here lets it go.
 
-#include <unordered_map>
+#include "actors/directory.hpp"
 
 #include "actors/actor_system.hpp"
-#include "actors/directory.hpp"
+
+#include <unordered_map>
 
 namespace parley::actors {
 namespace {
@@ -14,7 +15,9 @@ constexpr auto tick_interval = std::chrono::seconds{2};
 class directory_actor final : public actor_base, private directory_ports {
  public:
   directory_actor(caf::actor_config& config, actor_context& context)
-      : actor_base(config, context.gauges, nullptr), context_(context), directory_(*this, context.options.directory) {}
+      : actor_base(config, context.gauges, nullptr),
+        context_(context),
+        directory_(*this, context.options.directory) {}
 
   const char* name() const override { return "directory"; }
 
@@ -73,15 +76,23 @@ class directory_actor final : public actor_base, private directory_ports {
   void spawn_room(instance_no instance, const room_key& room) override {
     rooms_.emplace(instance, actors::spawn_room(context_, instance, room));
   }
-  void to_room(instance_no instance, const room_command_ptr& m) override { send(rooms_.at(instance), m); }
+  void to_room(instance_no instance, const room_command_ptr& m) override {
+    send(rooms_.at(instance), m);
+  }
   void to_room(instance_no instance, const retire& m) override { send(rooms_.at(instance), m); }
   void drop_room(instance_no instance) override { rooms_.erase(instance); }
   void spawn_session(instance_no instance, const user_key& user) override {
     sessions_.emplace(instance, actors::spawn_session(context_, instance, user));
   }
-  void to_session(instance_no instance, const attach_ptr& m) override { send(sessions_.at(instance), m); }
-  void to_session(instance_no instance, const detach_ptr& m) override { send(sessions_.at(instance), m); }
-  void to_session(instance_no instance, const move_cursors_ptr& m) override { send(sessions_.at(instance), m); }
+  void to_session(instance_no instance, const attach_ptr& m) override {
+    send(sessions_.at(instance), m);
+  }
+  void to_session(instance_no instance, const detach_ptr& m) override {
+    send(sessions_.at(instance), m);
+  }
+  void to_session(instance_no instance, const move_cursors_ptr& m) override {
+    send(sessions_.at(instance), m);
+  }
   void stop_session(instance_no instance) override {
     const auto it = sessions_.find(instance);
     send(it->second, stop_signal{});
@@ -90,9 +101,13 @@ class directory_actor final : public actor_base, private directory_ports {
   void spawn_tenant(instance_no instance, tenant_no tenant) override {
     tenants_.emplace(instance, actors::spawn_tenant(context_, instance, tenant));
   }
-  void to_tenant(instance_no instance, const tenant_loaded_ptr& m) override { send(tenants_.at(instance), m); }
+  void to_tenant(instance_no instance, const tenant_loaded_ptr& m) override {
+    send(tenants_.at(instance), m);
+  }
   void to_storage(store_cursors_ptr m) override { send(context_.storage, std::move(m)); }
-  void answer(gateway_no gateway, replies_ptr m) override { send(context_.gateways[gateway.value], std::move(m)); }
+  void answer(gateway_no gateway, replies_ptr m) override {
+    send(context_.gateways[gateway.value], std::move(m));
+  }
   void answer(gateway_no gateway, authenticated_ptr m) override {
     send(context_.gateways[gateway.value], std::move(m));
   }
@@ -112,6 +127,8 @@ class directory_actor final : public actor_base, private directory_ports {
 
 }  // namespace
 
-caf::actor spawn_directory(actor_context& context) { return context.system->spawn<directory_actor>(std::ref(context)); }
+caf::actor spawn_directory(actor_context& context) {
+  return context.system->spawn<directory_actor>(std::ref(context));
+}
 
 }  // namespace parley::actors

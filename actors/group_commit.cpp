@@ -1,11 +1,11 @@
 #include "actors/group_commit.hpp"
 
+#include "protocol/planted.hpp"
+#include "protocol/server_frame.hpp"
+
 #include <memory>
 #include <string>
 #include <utility>
-
-#include "protocol/planted.hpp"
-#include "protocol/server_frame.hpp"
 
 namespace parley::actors {
 
@@ -16,7 +16,9 @@ constexpr auto retry_soon = std::chrono::milliseconds{100};
 error no_space() { return unavailable("the disk is full", retry_when_full); }
 }  // namespace
 
-group_commit::group_commit(store::writer& writer, storage_ports& ports) : writer_(writer), ports_(ports) {}
+group_commit::group_commit(store::writer& writer, storage_ports& ports)
+    : writer_(writer),
+      ports_(ports) {}
 
 void group_commit::on(const close_room& m) {
   if (auto it = open_.find(m.room); it != open_.end() && it->second.gen == m.gen) open_.erase(it);
@@ -108,7 +110,8 @@ void group_commit::run_opens() {
 }
 
 /// Sorts a failed write: true when only this item failed.
-bool group_commit::note(const store::write_error& e, const std::function<void(const error&)>& fail_item) {
+bool group_commit::note(const store::write_error& e,
+                        const std::function<void(const error&)>& fail_item) {
   if (e.scope == store::failure_scope::item) {
     fail_item(e.why);
     return true;
@@ -146,7 +149,8 @@ bool group_commit::execute(const item& m) {
     }
     auto done = writer_.delete_room(p.tenant, p.room, p.at);
     if (!done) {
-      const bool go_on = note(done.error(), [&](const error& why) { close_generation(p.room, p.instance, p.gen, why); });
+      const bool go_on = note(
+          done.error(), [&](const error& why) { close_generation(p.room, p.instance, p.gen, why); });
       if (go_on) executed_.pop_back();
       return go_on;
     }
@@ -157,7 +161,8 @@ bool group_commit::execute(const item& m) {
     auto done = writer_.create_room((*c)->room);
     if (!done) {
       const bool go_on = note(done.error(), [&](const error& why) {
-        ports_.to_gateway((*c)->to.gateway, std::make_shared<const created>(created{(*c)->to.call, why}));
+        ports_.to_gateway((*c)->to.gateway,
+                          std::make_shared<const created>(created{(*c)->to.call, why}));
       });
       if (go_on) executed_.pop_back();
       return go_on;
@@ -169,7 +174,8 @@ bool group_commit::execute(const item& m) {
   auto done = writer_.create_tenant(t->tenant);
   if (!done) {
     const bool go_on = note(done.error(), [&](const error& why) {
-      ports_.to_gateway(t->to.gateway, std::make_shared<const tenant_created>(tenant_created{t->to.call, why}));
+      ports_.to_gateway(t->to.gateway,
+                        std::make_shared<const tenant_created>(tenant_created{t->to.call, why}));
     });
     if (go_on) executed_.pop_back();
     return go_on;
@@ -219,7 +225,8 @@ void group_commit::succeed(commit_no no) {
       }
       ports_.publish(std::move(out));
     }
-    ports_.to_gateway(c.asked->to.gateway, std::make_shared<const created>(created{c.asked->to.call, std::move(c.room)}));
+    ports_.to_gateway(c.asked->to.gateway,
+                      std::make_shared<const created>(created{c.asked->to.call, std::move(c.room)}));
   }
   for (const auto& t : tenants_) {
     ports_.to_gateway(t.asked->to.gateway,
@@ -266,7 +273,8 @@ void group_commit::refuse(const item& m, const error& why) {
     ports_.to_gateway((*c)->to.gateway, std::make_shared<const created>(created{(*c)->to.call, why}));
   } else {
     const auto& t = std::get<create_tenant_ptr>(m);
-    ports_.to_gateway(t->to.gateway, std::make_shared<const tenant_created>(tenant_created{t->to.call, why}));
+    ports_.to_gateway(t->to.gateway,
+                      std::make_shared<const tenant_created>(tenant_created{t->to.call, why}));
   }
 }
 
@@ -285,10 +293,12 @@ void group_commit::answer_cursors(const store_cursors_ptr& m, std::vector<cursor
   }
 }
 
-void group_commit::close_generation(room_no room, instance_no instance, generation gen, const error& why) {
+void group_commit::close_generation(room_no room, instance_no instance, generation gen,
+                                    const error& why) {
   const auto it = open_.find(room);
   static const bool no_generation = planted_defect("no_generation");
-  if (!no_generation && (it == open_.end() || it->second.gen != gen)) return;  // its loss is known already
+  if (!no_generation && (it == open_.end() || it->second.gen != gen))
+    return;  // its loss is known already
   if (it != open_.end()) open_.erase(it);
   ++counters_.lost_generations;
   lost_.emplace_back(instance, std::make_shared<const lost>(lost{instance, gen, why}));

@@ -7,6 +7,10 @@
 /// Bound      a commit takes ≤ limits::commit_max_rows items; the queue is bounded by the admission credit of what is in
 ///            it (gateways) and by each room's pending bound.
 
+#include "actors/messages.hpp"
+#include "protocol/seams.hpp"
+#include "store/store.hpp"
+
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -14,10 +18,6 @@
 #include <unordered_map>
 #include <variant>
 #include <vector>
-
-#include "actors/messages.hpp"
-#include "protocol/seams.hpp"
-#include "store/store.hpp"
 
 namespace parley::actors {
 
@@ -62,7 +62,9 @@ class group_commit {
   void on(const store_cursors_ptr& m) { cursors_.push_back(m); }
   void on(const close_room& m);
 
-  [[nodiscard]] bool has_work() const { return !opens_.empty() || !queue_.empty() || !cursors_.empty(); }
+  [[nodiscard]] bool has_work() const {
+    return !opens_.empty() || !queue_.empty() || !cursors_.empty();
+  }
   /// Answers the openings, then commits once what is queued, sends before cursors.
   void run();
   /// Between commits, at least once a second: checkpoint, mark, clean-up; a probe while there is no space.

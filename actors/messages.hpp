@@ -13,14 +13,6 @@
 ///   session   → gateways    attached, refused, receipts
 ///   any       → readers     read_request                    readers → asker      read_answer
 
-#include <cstdint>
-#include <memory>
-#include <optional>
-#include <string>
-#include <utility>
-#include <variant>
-#include <vector>
-
 #include "actors/admission.hpp"
 #include "protocol/entry.hpp"
 #include "protocol/errors.hpp"
@@ -32,14 +24,26 @@
 #include "protocol/wire_frame.hpp"
 #include "store/store.hpp"
 
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
 namespace parley::actors {
 
-using gateway_no = strong_int<struct gateway_no_tag, std::uint32_t>;     ///< 0, 1, … one per I/O thread
-using call_no = strong_int<struct call_no_tag, std::uint64_t>;           ///< correlation id, unique per asker
-using connection_ref = strong_int<struct connection_ref_tag, std::uint64_t>;  ///< a connection of one gateway
-using instance_no = strong_int<struct instance_no_tag, std::uint64_t>;   ///< one life of a room or session actor
-using generation = strong_int<struct generation_tag, std::uint64_t>;     ///< one opening of a room's log for appending (I13)
-using entry_no = strong_int<struct entry_no_tag, std::uint64_t>;         ///< an append of one generation: 1, 2, 3, …
+using gateway_no = strong_int<struct gateway_no_tag, std::uint32_t>;  ///< 0, 1, … one per I/O thread
+using call_no = strong_int<struct call_no_tag, std::uint64_t>;  ///< correlation id, unique per asker
+using connection_ref =
+    strong_int<struct connection_ref_tag, std::uint64_t>;  ///< a connection of one gateway
+using instance_no =
+    strong_int<struct instance_no_tag, std::uint64_t>;  ///< one life of a room or session actor
+using generation =
+    strong_int<struct generation_tag, std::uint64_t>;  ///< one opening of a room's log for appending (I13)
+using entry_no =
+    strong_int<struct entry_no_tag, std::uint64_t>;  ///< an append of one generation: 1, 2, 3, …
 
 /// Where an answer goes.
 struct reply_to {
@@ -56,12 +60,12 @@ struct caller {
 };
 
 struct send_command {
-  user_id sender;                          ///< the caller, or whom the backend names
+  user_id sender;  ///< the caller, or whom the backend names
   std::string content;
   json_text meta;
-  std::string client_msg_id;               ///< empty: none
-  std::optional<hash128> key;              ///< of client_msg_id or Idempotency-Key
-  hash128 body;                            ///< of content, canonical meta and reply_to (SPEC 2.4)
+  std::string client_msg_id;   ///< empty: none
+  std::optional<hash128> key;  ///< of client_msg_id or Idempotency-Key
+  hash128 body;                ///< of content, canonical meta and reply_to (SPEC 2.4)
   std::optional<message_id> reply_to;
 };
 struct add_members_command {
@@ -79,10 +83,10 @@ struct room_command {
   room_key room;
   reply_to to;
   caller who;
-  std::variant<send_command, add_members_command, remove_member_command, join_command, leave_command,
-               delete_room_command>
+  std::variant<send_command, add_members_command, remove_member_command, join_command,
+               leave_command, delete_room_command>
       what;
-  credit_ptr credit{};                     ///< given back when the last who holds it lets go (DESIGN 3.1)
+  credit_ptr credit{};  ///< given back when the last who holds it lets go (DESIGN 3.1)
 
   [[nodiscard]] bool is_send() const { return std::holds_alternative<send_command>(what); }
 };
@@ -97,9 +101,9 @@ struct send_result {
 };
 struct members_result {
   std::vector<store::member_row> added;
-  std::int64_t member_count = 0;           ///< after it
+  std::int64_t member_count = 0;  ///< after it
 };
-struct room_result {                       ///< join: the room as the caller sees it now
+struct room_result {  ///< join: the room as the caller sees it now
   room_info info;
   std::optional<member_role> role;
 };
@@ -121,21 +125,23 @@ using replies_ptr = std::shared_ptr<const replies>;
 /// A membership entry's meaning for one user, applied by each gateway in stream order (DESIGN 3.5).
 struct member_change {
   user_id user;
-  room_seq seq;                            ///< of the entry; 0: the room's creation
+  room_seq seq;  ///< of the entry; 0: the room's creation
   bool joined = true;
   std::shared_ptr<const std::string> room_json{};  ///< joined: the room as this user sees it
 };
-/// Committed entries of a room, dense from first_seq; or its creation (no frames, seq 0); or its end.
+/// Committed entries of a room, dense from first_seq; or its creation (no frames, seq 0); or its end; or, when it was
+/// opened, only where its log stands (no frames, no members): a reader that was not given all before first_seq has
+/// missed the publishes of an instance that died.
 struct publish {
   room_key room;
   room_no no;
-  instance_no instance;                    ///< whose publishes continue each other
+  instance_no instance;  ///< whose publishes continue each other
   room_seq first_seq;
   std::vector<frame_ptr> frames;
-  std::vector<member_change> members;      ///< ascending seq
+  std::vector<member_change> members;  ///< ascending seq
   commit_no commit;
-  bool gone = false;                       ///< the room was deleted; its log ends at first_seq − 1
-  std::vector<credit_ptr> credits;         ///< of the sends in it; released when the last gateway is done
+  bool gone = false;                ///< the room was deleted; its log ends at first_seq − 1
+  std::vector<credit_ptr> credits;  ///< of the sends in it; released when the last gateway is done
 
   [[nodiscard]] room_seq last_seq() const {
     return room_seq{first_seq.value + static_cast<std::int64_t>(frames.size()) - 1};
@@ -231,12 +237,12 @@ struct tenant_snapshot {
   std::string name;
   bool disabled = false;
   std::optional<std::uint32_t> max_connections_per_user{};
-  std::shared_ptr<admission> budget;       ///< this tenant's share of the node's admission credit
+  std::shared_ptr<admission> budget;  ///< this tenant's share of the node's admission credit
 };
 using tenant_snapshot_ptr = std::shared_ptr<const tenant_snapshot>;
 struct authenticate {
   reply_to to;
-  sha256_digest digest{};                  ///< of the API key as sent
+  sha256_digest digest{};  ///< of the API key as sent
 };
 using authenticate_ptr = std::shared_ptr<const authenticate>;
 struct tenant_loaded {
@@ -249,7 +255,7 @@ struct authenticated {
   call_no call;
   sha256_digest digest{};
   tenant_snapshot_ptr tenant;
-  std::optional<error> failure{};          ///< could not be read
+  std::optional<error> failure{};  ///< could not be read
 };
 using authenticated_ptr = std::shared_ptr<const authenticated>;
 
@@ -259,7 +265,7 @@ struct attach {
   user_key user;
   gateway_no gateway;
   connection_ref connection;
-  std::uint32_t max_connections = 0;       ///< of this user; 0: none
+  std::uint32_t max_connections = 0;  ///< of this user; 0: none
 };
 using attach_ptr = std::shared_ptr<const attach>;
 struct detach {
@@ -283,7 +289,7 @@ struct move_cursors {
 };
 using move_cursors_ptr = std::shared_ptr<const move_cursors>;
 struct store_cursors {
-  std::optional<instance_no> session;      ///< nullopt: the answer goes to the gateway of `moves`
+  std::optional<instance_no> session;  ///< nullopt: the answer goes to the gateway of `moves`
   move_cursors_ptr moves;
 };
 using store_cursors_ptr = std::shared_ptr<const store_cursors>;
@@ -313,7 +319,7 @@ struct retire {};
 struct room_retired {
   room_key room;
   instance_no instance;
-  bool retired = true;                     ///< false: busy, it goes on
+  bool retired = true;  ///< false: busy, it goes on
 };
 /// The room does not exist (any more): all its commands were answered, it stops.
 struct room_absent {
@@ -361,14 +367,14 @@ struct exists_query {
 };
 struct rooms_query {
   tenant_no tenant;
-  std::optional<user_id> user;             ///< nullopt: all of the tenant
+  std::optional<user_id> user;  ///< nullopt: all of the tenant
   std::size_t limit = 0;
   std::string cursor;
   std::size_t offset = 0;
 };
 struct members_query {
   room_key room;
-  std::optional<user_id> self;             ///< must be a member, unless the backend asks
+  std::optional<user_id> self;  ///< must be a member, unless the backend asks
   std::size_t limit = 0;
   std::string cursor;
   std::size_t offset = 0;
@@ -393,7 +399,7 @@ struct lookup_query {
   std::optional<hash128> key;
   std::optional<message_id> reply_to;
   utc_time keys_since{};
-  std::vector<user_id> also{};             ///< whose membership is asked too
+  std::vector<user_id> also{};  ///< whose membership is asked too
 };
 struct credential_query {
   sha256_digest digest{};
@@ -406,9 +412,9 @@ struct tenants_query {
   std::string cursor;
 };
 
-using read_query = std::variant<positions_query, check_query, page_query, room_query, exists_query, rooms_query,
-                                members_query, history_query, message_query, lookup_query, credential_query,
-                                tenant_query, tenants_query>;
+using read_query = std::variant<positions_query, check_query, page_query, room_query, exists_query,
+                                rooms_query, members_query, history_query, message_query,
+                                lookup_query, credential_query, tenant_query, tenants_query>;
 
 struct page_frames {
   commit_no snapshot;
@@ -416,7 +422,7 @@ struct page_frames {
   room_seq last_seq;
   bool room_exists = true;
   bool complete = true;
-  room_seq after;                          ///< frames[0] has seq after + 1
+  room_seq after;  ///< frames[0] has seq after + 1
   std::vector<frame_ptr> frames;
 };
 struct lookup_result {
@@ -425,7 +431,7 @@ struct lookup_result {
   std::vector<std::pair<user_id, std::optional<store::member_row>>> others{};  ///< of `also`
 };
 struct history_json {
-  std::string items;                       ///< a JSON array
+  std::string items;  ///< a JSON array
   room_seq first_seq;
   room_seq last_seq;
   bool has_more_before = false;
@@ -435,9 +441,9 @@ struct members_result_page {
   store::member_list list;
 };
 using read_result = std::variant<error, store::positions, store::checked_rooms, page_frames,
-                                 std::optional<store::room_view>, bool, store::room_list, members_result_page,
-                                 history_json, std::optional<entry>, lookup_result, std::optional<store::tenant_row>,
-                                 store::tenant_list>;
+                                 std::optional<store::room_view>, bool, store::room_list,
+                                 members_result_page, history_json, std::optional<entry>,
+                                 lookup_result, std::optional<store::tenant_row>, store::tenant_list>;
 
 /// The answer to a query, with the asker's own number for it.
 struct read_answer {

@@ -2,24 +2,24 @@
 /// Announces the messages to CAF: shared, immutable, never serialised. Only files that end in _actor.cpp and the actor
 /// system include this.
 
-#include <memory>
+#include "actors/messages.hpp"
 
 #include <caf/all.hpp>
 
-#include "actors/messages.hpp"
+#include <memory>
 
 namespace parley::actors {
 /// Messages that only shells know.
-struct flush_tick {};                    ///< storage to itself: commit what has queued up
-struct maintain_tick {};                 ///< storage to itself
+struct flush_tick {};     ///< storage to itself: commit what has queued up
+struct maintain_tick {};  ///< storage to itself
 struct directory_tick {};
-struct stop_signal {};                   ///< end, in order
+struct stop_signal {};  ///< end, in order
 struct stopped_signal {};
 struct read_answer_message {
   call_no call;
   std::shared_ptr<const read_result> result;
 };
-struct actor_failed {                    ///< to the directory: an exception left a handler
+struct actor_failed {  ///< to the directory: an exception left a handler
   enum class kind : std::uint8_t { room, session, tenant } what;
   room_key room;
   user_key user;

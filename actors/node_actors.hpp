@@ -2,13 +2,6 @@
 /// The actor side of a node, as net and app see it: no CAF here. Starts and stops in order.
 /// Threads    construct and stop from one thread; shared() may be read from any.
 
-#include <atomic>
-#include <chrono>
-#include <cstdint>
-#include <functional>
-#include <memory>
-#include <string>
-
 #include "actors/admission.hpp"
 #include "actors/directory.hpp"
 #include "actors/read_pool.hpp"
@@ -17,21 +10,29 @@
 #include "protocol/seams.hpp"
 #include "store/store.hpp"
 
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
 namespace parley::actors {
 
 /// What all threads may look at: atomics only.
 struct node_gauges {
   std::atomic<bool> writable{true};
-  std::atomic<std::int64_t> commit_queue_age_ms{0};   ///< of the oldest message in the last commit; 0: nothing waits
+  std::atomic<std::int64_t> commit_queue_age_ms{
+      0};  ///< of the oldest message in the last commit; 0: nothing waits
   std::atomic<std::uint64_t> commits{0};
   std::atomic<std::uint64_t> rows{0};
   std::atomic<std::uint64_t> failed_commits{0};
   std::atomic<std::int64_t> wal_pages{0};
-  std::atomic<std::int64_t> live_rooms{0};            ///< actors alive; tests count them
+  std::atomic<std::int64_t> live_rooms{0};  ///< actors alive; tests count them
   std::atomic<std::int64_t> live_sessions{0};
   std::atomic<std::int64_t> live_tenants{0};
-  std::atomic<std::uint64_t> exceptions{0};           ///< that left a handler: each ended one actor
-  std::atomic<std::uint64_t> unmatched{0};            ///< messages nobody handles: a bug
+  std::atomic<std::uint64_t> exceptions{0};  ///< that left a handler: each ended one actor
+  std::atomic<std::uint64_t> unmatched{0};   ///< messages nobody handles: a bug
 };
 
 struct node_actors_options {
@@ -50,7 +51,8 @@ struct actor_context;  // CAF's side: actor_system.hpp
 
 class node_actors {
  public:
-  node_actors(store::database& database, const node_actors_options& options, const clock& now, random_source& random);
+  node_actors(store::database& database, const node_actors_options& options, const clock& now,
+              random_source& random);
   ~node_actors();
   node_actors(const node_actors&) = delete;
   node_actors& operator=(const node_actors&) = delete;

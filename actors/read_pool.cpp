@@ -59,7 +59,8 @@ struct read_pool::impl {
   }
 };
 
-read_pool::read_pool(std::vector<std::unique_ptr<store::reader>> readers, const read_pool_options& options)
+read_pool::read_pool(std::vector<std::unique_ptr<store::reader>> readers,
+                     const read_pool_options& options)
     : impl_(std::make_unique<impl>()) {
   impl_->options = options;
   impl_->readers = std::move(readers);
@@ -82,7 +83,8 @@ bool read_pool::submit(tenant_no tenant, read_query query, done when_done) {
     const std::lock_guard lock(impl_->mutex);
     const auto it = impl_->queues.find(tenant);
     const auto waiting = it == impl_->queues.end() ? 0 : it->second.size();
-    if (impl_->stopping || impl_->queued >= impl_->options.queue_max || waiting >= impl_->options.queue_max_per_tenant) {
+    if (impl_->stopping || impl_->queued >= impl_->options.queue_max ||
+        waiting >= impl_->options.queue_max_per_tenant) {
       impl_->refused.fetch_add(1, std::memory_order_relaxed);
       return false;
     }

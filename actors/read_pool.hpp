@@ -4,13 +4,13 @@
 /// Bound      ≤ queue_max_per_tenant queries of a tenant and ≤ queue_max of all; beyond, submit() refuses at once.
 /// Threads    submit() from any thread; `done` is called on a reader's thread.
 
+#include "actors/messages.hpp"
+#include "store/store.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>
-
-#include "actors/messages.hpp"
-#include "store/store.hpp"
 
 namespace parley::actors {
 

@@ -1,11 +1,11 @@
 #include "actors/room.hpp"
 
-#include <algorithm>
-#include <utility>
-
 #include "protocol/assert.hpp"
 #include "protocol/planted.hpp"
 #include "protocol/server_frame.hpp"
+
+#include <algorithm>
+#include <utility>
 
 namespace parley::actors {
 
@@ -28,9 +28,14 @@ std::shared_ptr<const std::string> room_json_for(const room_info& info, member_r
 
 }  // namespace
 
-room::room(room_key key, instance_no instance, room_ports& ports, const clock& now, uuid7_generator& ids,
-           const room_options& options)
-    : key_(key), instance_(instance), ports_(ports), clock_(now), ids_(ids), options_(options) {}
+room::room(room_key key, instance_no instance, room_ports& ports, const clock& now,
+           uuid7_generator& ids, const room_options& options)
+    : key_(key),
+      instance_(instance),
+      ports_(ports),
+      clock_(now),
+      ids_(ids),
+      options_(options) {}
 
 void room::start() { reopen(); }
 
@@ -117,7 +122,8 @@ void room::ask(const user_id& who, const room_command& m) {
   // The readers are busy beyond their bound: everybody in this line hears so.
   auto line = held_.extract(who);
   held_count_ -= line.mapped().queue.size();
-  for (const auto& command : line.mapped().queue) refuse(*command, unavailable("the readers are busy", retry_soon));
+  for (const auto& command : line.mapped().queue)
+    refuse(*command, unavailable("the readers are busy", retry_soon));
 }
 
 void room::on(call_no call, const read_result& looked_up) {
@@ -183,7 +189,8 @@ room::handled room::handle(const room_command_ptr& m, const facts& f) {
 }
 
 room::membership room::member(const user_id& user, const facts& f) const {
-  if (auto pending = overlay_.find(user); pending != overlay_.end()) return {true, pending->second.member};
+  if (auto pending = overlay_.find(user); pending != overlay_.end())
+    return {true, pending->second.member};
   if (auto known = members_.find(user); known != members_.end()) return {true, known->second};
   if (members_complete_) return {true, std::nullopt};
   if (f.looked_up && user == f.user) return {true, f.found.found.member};
@@ -204,7 +211,8 @@ room::handled room::handle_send(const room_command_ptr& m, const send_command& c
     if (auto pending = pending_keys_.find(ref); pending != pending_keys_.end()) {
       auto& entry = pending_[pending->second.value - pending_.front().no.value];
       if (entry.key->call != store::keyed_call::send || entry.key->body != c.body) {
-        refuse(*m, error{error_code::conflict, "this key was used with another message", "client_msg_id"});
+        refuse(*m, error{error_code::conflict, "this key was used with another message",
+                         "client_msg_id"});
       } else {
         auto outcome = std::get<send_result>(entry.waiters.front().outcome);
         outcome.accepted.duplicate = true;
@@ -221,9 +229,12 @@ room::handled room::handle_send(const room_command_ptr& m, const send_command& c
     }
     if (used) {
       if (used->call != store::keyed_call::send || used->body != c.body) {
-        refuse(*m, error{error_code::conflict, "this key was used with another message", "client_msg_id"});
+        refuse(*m, error{error_code::conflict, "this key was used with another message",
+                         "client_msg_id"});
       } else {
-        answer(m->to, send_result{no_, {key_.room, used->message, used->seq, used->created_at, true}, m->who.user});
+        answer(m->to, send_result{no_,
+                                  {key_.room, used->message, used->seq, used->created_at, true},
+                                  m->who.user});
       }
       return handled::done;
     }
@@ -235,7 +246,8 @@ room::handled room::handle_send(const room_command_ptr& m, const send_command& c
     refuse(*m, not_found("room"));
     return handled::done;
   }
-  if (!m->who.is_backend() && info_.posting == posting_policy::admins && who.row->role == member_role::member) {
+  if (!m->who.is_backend() && info_.posting == posting_policy::admins &&
+      who.row->role == member_role::member) {
     refuse(*m, error{error_code::authorization, "only admins may post in this room"});
     return handled::done;
   }
@@ -262,14 +274,16 @@ room::handled room::handle_send(const room_command_ptr& m, const send_command& c
     pending_keys_.emplace(key_ref{c.sender, *c.key}, p.no);
   }
   p.credit = m->credit;
-  p.waiters.push_back({m->to, send_result{no_, {key_.room, id, p.e.seq, p.e.created_at, false}, m->who.user}, true});
+  p.waiters.push_back(
+      {m->to, send_result{no_, {key_.room, id, p.e.seq, p.e.created_at, false}, m->who.user}, true});
   static const bool ack_before_commit = planted_defect("ack_before_commit");
   if (ack_before_commit) answer(m->to, p.waiters.front().outcome);
   submit(p);
   return handled::done;
 }
 
-room::handled room::handle_add(const room_command_ptr& m, const add_members_command& c, const facts& f) {
+room::handled room::handle_add(const room_command_ptr& m, const add_members_command& c,
+                               const facts& f) {
   if (!m->who.is_backend()) {
     const auto who = member(*m->who.user, f);
     if (!who.known) return handled::needs_lookup;
@@ -282,7 +296,8 @@ room::handled room::handle_add(const room_command_ptr& m, const add_members_comm
       return handled::done;
     }
     if (info_.type != room_type::dm && c.role >= who.row->role) {
-      refuse(*m, error{error_code::authorization, "only a role below one's own can be given", "role"});
+      refuse(*m,
+             error{error_code::authorization, "only a role below one's own can be given", "role"});
       return handled::done;
     }
   }
@@ -319,7 +334,8 @@ room::handled room::handle_add(const room_command_ptr& m, const add_members_comm
   const auto first = pending_.size();
   for (std::size_t at = 0; at < added.size(); at += limits::entry_max_users) {
     const auto end = std::min(at + limits::entry_max_users, added.size());
-    member_joined_body body{{added.begin() + static_cast<std::ptrdiff_t>(at), added.begin() + static_cast<std::ptrdiff_t>(end)},
+    member_joined_body body{{added.begin() + static_cast<std::ptrdiff_t>(at),
+                             added.begin() + static_cast<std::ptrdiff_t>(end)},
                             c.role};
     auto& p = assign(body, m->who.user);
     for (const auto& user : body.users) {
@@ -375,7 +391,8 @@ std::optional<user_id> room::successor(const user_id& leaving) const {
   return best == nullptr ? std::nullopt : std::optional{best->user};
 }
 
-room::handled room::handle_remove(const room_command_ptr& m, const remove_member_command& c, const facts& f) {
+room::handled room::handle_remove(const room_command_ptr& m, const remove_member_command& c,
+                                  const facts& f) {
   const bool self = m->who.user && *m->who.user == c.user;
   membership who;
   if (!m->who.is_backend()) {
@@ -401,7 +418,8 @@ room::handled room::handle_remove(const room_command_ptr& m, const remove_member
     return handled::done;
   }
   if (!m->who.is_backend() && !self && target.row->role >= who.row->role) {
-    refuse(*m, error{error_code::authorization, "only members of a role below one's own can be removed"});
+    refuse(*m, error{error_code::authorization,
+                     "only members of a role below one's own can be removed"});
     return handled::done;
   }
   if (pending_full(2)) {
@@ -434,8 +452,8 @@ room::handled room::handle_join(const room_command_ptr& m, const facts& f) {
     refuse(*m, not_found("room"));  // only members see groups and dms
     return handled::done;
   }
-  if (options_.max_room_members != 0 &&
-      info_.member_count + pending_members_ >= static_cast<std::int64_t>(options_.max_room_members)) {
+  if (options_.max_room_members != 0 && info_.member_count + pending_members_ >=
+                                            static_cast<std::int64_t>(options_.max_room_members)) {
     refuse(*m, error{error_code::conflict, "the room has too many members", "user_ids"});
     return handled::done;
   }
@@ -444,7 +462,8 @@ room::handled room::handle_join(const room_command_ptr& m, const facts& f) {
     return handled::done;
   }
   auto& p = assign(member_joined_body{{*m->who.user}, member_role::member}, m->who.user);
-  overlay_[*m->who.user] = {store::member_row{*m->who.user, member_role::member, p.e.seq, p.e.created_at}, p.no};
+  overlay_[*m->who.user] = {
+      store::member_row{*m->who.user, member_role::member, p.e.seq, p.e.created_at}, p.no};
   ++pending_members_;
   p.waiters.push_back({m->to, room_result{{}, member_role::member}, false});
   submit(p);
@@ -476,25 +495,29 @@ room::handled room::handle_delete(const room_command_ptr& m, const facts& f) {
       return handled::done;
     }
     if (info_.type == room_type::dm || who.row->role != member_role::owner) {
-      refuse(*m, error{error_code::authorization, "only the owner may delete a room, a dm only the backend"});
+      refuse(*m, error{error_code::authorization,
+                       "only the owner may delete a room, a dm only the backend"});
       return handled::done;
     }
   }
   // Behind all appends in storage's queue. Calls that come from now on wait for what becomes of it.
   state_ = state::deleting;
   deleting_for_ = waiter{m->to, done_result{}, false};
-  ports_.delete_room(std::make_shared<const delete_room>(delete_room{instance_, generation_, key_.tenant, no_, clock_.now()}));
+  ports_.delete_room(std::make_shared<const delete_room>(
+      delete_room{instance_, generation_, key_.tenant, no_, clock_.now()}));
   return handled::done;
 }
 
 // ---- entries ----------------------------------------------------------------------------------------------------
 
-room::pending_entry& room::assign(entry_body body, const std::optional<user_id>& actor, message_id id) {
+room::pending_entry& room::assign(entry_body body, const std::optional<user_id>& actor,
+                                  message_id id) {
   ++assigned_;
   ++last_entry_;
   // Times of one room's log never go back while it is in memory, whatever the clock does.
   last_time_ = std::max(last_time_, clock_.now());
-  pending_.push_back({last_entry_, entry{assigned_, id, actor, last_time_, std::move(body)}, {}, {}, {}});
+  pending_.push_back(
+      {last_entry_, entry{assigned_, id, actor, last_time_, std::move(body)}, {}, {}, {}});
   return pending_.back();
 }
 
@@ -554,10 +577,12 @@ void room::apply(const pending_entry& p, publish& out) {
       settle(user, p.no);
     }
   } else if (const auto* updated = std::get_if<member_updated_body>(&p.e.body)) {
-    if (auto it = members_.find(updated->user); it != members_.end() && it->second) it->second->role = updated->role;
+    if (auto it = members_.find(updated->user); it != members_.end() && it->second)
+      it->second->role = updated->role;
     settle(updated->user, p.no);
   }
-  if (members_.size() > (members_complete_ ? 2 * limits::room_members_in_memory : big_room_members_max)) {
+  if (members_.size() >
+      (members_complete_ ? 2 * limits::room_members_in_memory : big_room_members_max)) {
     members_complete_ = false;
     // Rows without pending changes are in the database; look-ups under way may be older and are asked again.
     members_.clear();
@@ -575,7 +600,8 @@ void room::apply(const pending_entry& p, publish& out) {
 
 /// The entry that said so is committed: members_ knows it now, unless a later pending one says otherwise.
 void room::settle(const user_id& user, entry_no by) {
-  if (auto it = overlay_.find(user); it != overlay_.end() && it->second.last == by) overlay_.erase(it);
+  if (auto it = overlay_.find(user); it != overlay_.end() && it->second.last == by)
+    overlay_.erase(it);
 }
 
 room::key_record room::record_of(const store::used_key& k) {
@@ -594,7 +620,8 @@ void room::remember_key(const store::used_key& k) {
 
 void room::on(const lost& m) {
   static const bool no_generation = planted_defect("no_generation");
-  if ((m.gen != generation_ && !no_generation) || state_ == state::loading || state_ == state::ended) return;
+  if ((m.gen != generation_ && !no_generation) || state_ == state::loading || state_ == state::ended)
+    return;
   for (auto& p : pending_) {
     for (const auto& w : p.waiters) {
       auto why = m.why;
@@ -662,6 +689,7 @@ void room::on(const opened& m) {
   generation_ = m.gen;
   load(*m.room);
   state_ = state::active;
+  tell_where_it_stands();
   std::vector<user_id> lines;
   lines.reserve(held_.size());
   for (const auto& [user, line] : held_) {
@@ -676,6 +704,17 @@ void room::on(const opened& m) {
   }
   flush_answers();
   check_invariants();
+}
+
+/// If an earlier instance died, what it had appended may be committed and never published: its readers see that from this
+/// and start anew (DESIGN 1). To all others it says nothing.
+void room::tell_where_it_stands() {
+  auto out = std::make_shared<publish>();
+  out->room = key_;
+  out->no = no_;
+  out->instance = instance_;
+  out->first_seq = committed_.next();
+  ports_.publish(std::move(out));
 }
 
 void room::load(store::opened_room r) {
@@ -708,7 +747,8 @@ void room::on(const retire&) {
 }
 
 bool room::idle() const {
-  return state_ == state::active && pending_.empty() && waiting_.empty() && held_.empty() && lookups_.empty();
+  return state_ == state::active && pending_.empty() && waiting_.empty() && held_.empty() &&
+         lookups_.empty();
 }
 
 // ---- answers ----------------------------------------------------------------------------------------------------

@@ -13,6 +13,10 @@
 /// Relies on  storage: within a generation, committed() in order of entries; lost(): nothing of this generation beyond
 ///            what was reported committed is in the log, or ever will be.
 
+#include "actors/messages.hpp"
+#include "protocol/seams.hpp"
+#include "protocol/uuid.hpp"
+
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -21,10 +25,6 @@
 #include <unordered_map>
 #include <variant>
 #include <vector>
-
-#include "actors/messages.hpp"
-#include "protocol/seams.hpp"
-#include "protocol/uuid.hpp"
 
 namespace parley::actors {
 
@@ -53,8 +53,8 @@ struct room_options {
 
 class room {
  public:
-  room(room_key key, instance_no instance, room_ports& ports, const clock& now, uuid7_generator& ids,
-       const room_options& options);
+  room(room_key key, instance_no instance, room_ports& ports, const clock& now,
+       uuid7_generator& ids, const room_options& options);
   room(const room&) = delete;
   room& operator=(const room&) = delete;
 
@@ -83,12 +83,12 @@ class room {
   struct facts {
     bool looked_up = false;
     lookup_result found{};
-    user_id user{};                             ///< whom found.found.member is about
+    user_id user{};  ///< whom found.found.member is about
   };
   /// Who waits for an entry, and for what.
   struct waiter {
     reply_to to;
-    room_outcome outcome;                       ///< on success; a send's `duplicate` is set in it
+    room_outcome outcome;  ///< on success; a send's `duplicate` is set in it
     bool is_send = false;
   };
   struct pending_entry {
@@ -117,8 +117,8 @@ class room {
     }
   };
   struct overlay {
-    std::optional<store::member_row> member;    ///< nullopt: leaves
-    entry_no last;                              ///< the latest pending entry that says so
+    std::optional<store::member_row> member;  ///< nullopt: leaves
+    entry_no last;                            ///< the latest pending entry that says so
   };
   struct held_commands {
     std::deque<room_command_ptr> queue;
@@ -150,6 +150,7 @@ class room {
   [[nodiscard]] static key_record record_of(const store::used_key& k);
   void remember_key(const store::used_key& k);
   void load(store::opened_room room);
+  void tell_where_it_stands();
   void reopen();
 
   /// The member as of the pending state; `known` false: a look-up must tell.
@@ -173,25 +174,26 @@ class room {
   bool retired_ = false;
   generation generation_{};
   room_no no_{};
-  room_info info_;                              // committed
+  room_info info_;  // committed
   room_seq committed_{};
   room_seq assigned_{};
   entry_no last_entry_{};
   utc_time last_time_{};
   std::deque<pending_entry> pending_;
-  std::int64_t pending_members_ = 0;            // change of member_count by pending_
+  std::int64_t pending_members_ = 0;  // change of member_count by pending_
 
-  std::unordered_map<user_id, std::optional<store::member_row>> members_;  // nullopt (big rooms only): known to be none
+  std::unordered_map<user_id, std::optional<store::member_row>>
+      members_;  // nullopt (big rooms only): known to be none
   bool members_complete_ = true;
-  std::uint64_t members_forgotten_ = 0;         // look-ups from before a clean-up of members_ are asked again
+  std::uint64_t members_forgotten_ = 0;  // look-ups from before a clean-up of members_ are asked again
   std::unordered_map<user_id, overlay> overlay_;
 
   std::unordered_map<key_ref, key_record, key_ref_hash> keys_;
-  std::deque<const key_ref*> keys_by_age_;      // keys of keys_, oldest first
+  std::deque<const key_ref*> keys_by_age_;  // keys of keys_, oldest first
   bool keys_complete_ = true;
   std::unordered_map<key_ref, entry_no, key_ref_hash> pending_keys_;
 
-  std::deque<room_command_ptr> waiting_;        // for the opening
+  std::deque<room_command_ptr> waiting_;             // for the opening
   std::unordered_map<user_id, held_commands> held_;  // behind a look-up, per user who acts
   std::size_t held_count_ = 0;
   struct lookup_ref {

@@ -1,14 +1,16 @@
 // room_actor.cpp: plumbing only. The decisions are in room.hpp.
 
-#include "actors/actor_system.hpp"
 #include "actors/room.hpp"
+
+#include "actors/actor_system.hpp"
 
 namespace parley::actors {
 namespace {
 
 class room_actor final : public actor_base, private room_ports {
  public:
-  room_actor(caf::actor_config& config, actor_context& context, instance_no instance, const room_key& key)
+  room_actor(caf::actor_config& config, actor_context& context, instance_no instance,
+             const room_key& key)
       : actor_base(config, context.gauges, &context.gauges.live_rooms),
         context_(context),
         key_(key),
@@ -44,7 +46,9 @@ class room_actor final : public actor_base, private room_ports {
   void append(append_ptr m) override { send(context_.storage, std::move(m)); }
   void delete_room(delete_room_ptr m) override { send(context_.storage, std::move(m)); }
   void close(close_room m) override { send(context_.storage, m); }
-  void answer(gateway_no gateway, replies_ptr m) override { send(context_.gateways[gateway.value], std::move(m)); }
+  void answer(gateway_no gateway, replies_ptr m) override {
+    send(context_.gateways[gateway.value], std::move(m));
+  }
   void publish(publish_ptr m) override {
     for (const auto& gateway : context_.gateways) send(gateway, m);
   }

@@ -1,9 +1,9 @@
+#include "actors/messages.hpp"
+#include "protocol/server_frame.hpp"
+
 #include <memory>
 #include <string>
 #include <utility>
-
-#include "actors/messages.hpp"
-#include "protocol/server_frame.hpp"
 
 namespace parley::actors {
 
@@ -11,7 +11,8 @@ namespace {
 
 /// The room as the asker may see it: for a user only its own rooms, for the backend all of the tenant. Foreign, unknown,
 /// deleted and «not a member» end here, in the same words (SPEC 2.7).
-result<store::room_view> visible_room(store::reader& from, const room_key& room, const std::optional<user_id>& self) {
+result<store::room_view> visible_room(store::reader& from, const room_key& room,
+                                      const std::optional<user_id>& self) {
   auto found = from.room(room.tenant, room.room, self);
   if (!found) return found.error();
   if (!*found || (self && !(*found)->self)) return not_found("room");
@@ -27,12 +28,22 @@ read_result give(result<T> r) {
 struct runner {
   store::reader& from;
 
-  read_result operator()(const positions_query& q) const { return give(from.positions(q.tenant, q.user)); }
-  read_result operator()(const check_query& q) const { return give(from.check(q.tenant, q.user, q.rooms)); }
+  read_result operator()(const positions_query& q) const {
+    return give(from.positions(q.tenant, q.user));
+  }
+  read_result operator()(const check_query& q) const {
+    return give(from.check(q.tenant, q.user, q.rooms));
+  }
   read_result operator()(const page_query& q) const {
     auto page = from.page(q.no, q.after, q.to, q.max_entries, q.max_bytes);
     if (!page) return page.error();
-    page_frames out{page->snapshot, page->first_seq, page->last_seq, page->room_exists, page->complete, q.after, {}};
+    page_frames out{page->snapshot,
+                    page->first_seq,
+                    page->last_seq,
+                    page->room_exists,
+                    page->complete,
+                    q.after,
+                    {}};
     out.frames.reserve(page->entries.size());
     std::string scratch;
     for (const auto& e : page->entries) {
@@ -48,7 +59,9 @@ struct runner {
     if (!found) return found.error();
     return std::optional{std::move(*found)};
   }
-  read_result operator()(const exists_query& q) const { return give(from.room_exists(q.room.tenant, q.room.room)); }
+  read_result operator()(const exists_query& q) const {
+    return give(from.room_exists(q.room.tenant, q.room.room));
+  }
   read_result operator()(const rooms_query& q) const {
     if (q.user) return give(from.rooms_of(q.tenant, *q.user, q.limit, q.cursor, q.offset));
     return give(from.rooms_of_tenant(q.tenant, q.limit, q.cursor, q.offset));
@@ -65,7 +78,8 @@ struct runner {
     if (!room) return room.error();
     auto page = from.history(room->no, q.from, q.limit, q.messages_only, q.offset);
     if (!page) return page.error();
-    history_json out{"[", page->first_seq, page->last_seq, page->has_more_before, page->has_more_after};
+    history_json out{"[", page->first_seq, page->last_seq, page->has_more_before,
+                     page->has_more_after};
     for (const auto& e : page->entries) {
       if (out.items.size() > 1) out.items += ',';
       append_entry(out.items, q.room.room, e);
@@ -73,7 +87,9 @@ struct runner {
     out.items += ']';
     return out;
   }
-  read_result operator()(const message_query& q) const { return give(from.message(q.no, q.message)); }
+  read_result operator()(const message_query& q) const {
+    return give(from.message(q.no, q.message));
+  }
   read_result operator()(const lookup_query& q) const {
     auto found = from.look_up(q.room, q.user, q.key, q.keys_since);
     if (!found) return found.error();
@@ -90,13 +106,19 @@ struct runner {
     }
     return out;
   }
-  read_result operator()(const credential_query& q) const { return give(from.tenant_by_api_key(q.digest)); }
+  read_result operator()(const credential_query& q) const {
+    return give(from.tenant_by_api_key(q.digest));
+  }
   read_result operator()(const tenant_query& q) const { return give(from.tenant(q.id)); }
-  read_result operator()(const tenants_query& q) const { return give(from.tenants(q.limit, q.cursor)); }
+  read_result operator()(const tenants_query& q) const {
+    return give(from.tenants(q.limit, q.cursor));
+  }
 };
 
 }  // namespace
 
-read_result run_query(store::reader& from, const read_query& query) { return std::visit(runner{from}, query); }
+read_result run_query(store::reader& from, const read_query& query) {
+  return std::visit(runner{from}, query);
+}
 
 }  // namespace parley::actors

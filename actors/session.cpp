@@ -6,7 +6,9 @@
 namespace parley::actors {
 
 session::session(user_key user, instance_no instance, session_ports& ports)
-    : user_(std::move(user)), instance_(instance), ports_(ports) {}
+    : user_(std::move(user)),
+      instance_(instance),
+      ports_(ports) {}
 
 void session::on(const attach& m) {
   ++seen_;
@@ -29,7 +31,8 @@ void session::on(const move_cursors_ptr& m) {
     auto refused = std::make_shared<cursors_stored>();
     refused->moves = m;
     for (const auto& [room, seq] : m->rooms) {
-      refused->rooms.push_back({room, unavailable("too many cursors are being stored", std::chrono::milliseconds{200})});
+      refused->rooms.push_back(
+          {room, unavailable("too many cursors are being stored", std::chrono::milliseconds{200})});
     }
     ports_.to_gateway(m->to.gateway, std::move(refused));
     return;
@@ -44,21 +47,26 @@ void session::on(const cursors_stored_ptr& m) {
   // The user's other devices hear of what moved (SPEC 5), after it is durable (I14).
   std::vector<std::pair<room_id, room_seq>> moved;
   for (const auto& room : m->rooms) {
-    if (const auto* state = std::get_if<store::cursor_state>(&room.outcome); state != nullptr && state->moved) {
+    if (const auto* state = std::get_if<store::cursor_state>(&room.outcome);
+        state != nullptr && state->moved) {
       moved.emplace_back(room.room, m->moves->read ? state->last_read : state->last_ack);
     }
   }
   if (!moved.empty()) {
     for (const auto& c : connections_) {
-      if (m->moves->connection && c.gateway == m->moves->to.gateway && c.connection == *m->moves->connection) continue;
-      ports_.to_gateway(c.gateway, std::make_shared<const receipt>(receipt{c.connection, user_.user, m->moves->read, moved}));
+      if (m->moves->connection && c.gateway == m->moves->to.gateway &&
+          c.connection == *m->moves->connection)
+        continue;
+      ports_.to_gateway(c.gateway, std::make_shared<const receipt>(
+                                       receipt{c.connection, user_.user, m->moves->read, moved}));
     }
   }
   maybe_idle();
 }
 
 void session::maybe_idle() {
-  if (connections_.empty() && cursors_under_way_ == 0) ports_.to_directory(session_idle{user_, instance_, seen_});
+  if (connections_.empty() && cursors_under_way_ == 0)
+    ports_.to_directory(session_idle{user_, instance_, seen_});
 }
 
 }  // namespace parley::actors

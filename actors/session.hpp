@@ -3,10 +3,10 @@
 /// Owner      one session_actor; not thread-safe.
 /// Bound      connections ≤ the user's limit (the newest is refused with 1008); cursor moves under way ≤ cursors_max.
 
+#include "actors/messages.hpp"
+
 #include <cstdint>
 #include <vector>
-
-#include "actors/messages.hpp"
 
 namespace parley::actors {
 

@@ -1,11 +1,11 @@
 // storage_actor.cpp: the single writer's plumbing, on its own thread. The decisions are in group_commit.hpp.
 
-#include <algorithm>
-#include <unordered_map>
-
 #include "actors/actor_system.hpp"
 #include "actors/group_commit.hpp"
 #include "protocol/log.hpp"
+
+#include <algorithm>
+#include <unordered_map>
 
 namespace parley::actors {
 namespace {
@@ -70,9 +70,11 @@ class storage_actor final : public actor_base, private storage_ports {
   }
   void flush() {
     flushing_ = false;
-    const auto waited = waiting_since_ == utc_time{} ? std::chrono::milliseconds{0} : context_.now.now() - waiting_since_;
+    const auto waited = waiting_since_ == utc_time{} ? std::chrono::milliseconds{0}
+                                                     : context_.now.now() - waiting_since_;
     waiting_since_ = {};
-    context_.gauges.commit_queue_age_ms.store(std::max<std::int64_t>(0, waited.count()), std::memory_order_relaxed);
+    context_.gauges.commit_queue_age_ms.store(std::max<std::int64_t>(0, waited.count()),
+                                              std::memory_order_relaxed);
     commit_.run();
     if (commit_.has_work()) {
       flushing_ = true;
@@ -94,7 +96,8 @@ class storage_actor final : public actor_base, private storage_ports {
     while (commit_.has_work() && !commit_.ended()) commit_.run();
     // A full disk must not keep the node from ending; what is not clean is recovered at the next start (I12).
     if (auto closed = writer_.close_clean(); !closed) {
-      log(log_level::error, "the database could not be closed cleanly", {{"why", closed.error().why.message}});
+      log(log_level::error, "the database could not be closed cleanly",
+          {{"why", closed.error().why.message}});
       if (closed.error().scope == store::failure_scope::fatal) fatal(closed.error().why);
     }
     rooms_.clear();
@@ -128,9 +131,15 @@ class storage_actor final : public actor_base, private storage_ports {
     send(it->second.handle, std::move(m));
     if (--it->second.waits == 0) sessions_.erase(it);
   }
-  void to_gateway(gateway_no gateway, cursors_stored_ptr m) override { tell_gateway(gateway, std::move(m)); }
-  void to_gateway(gateway_no gateway, created_ptr m) override { tell_gateway(gateway, std::move(m)); }
-  void to_gateway(gateway_no gateway, tenant_created_ptr m) override { tell_gateway(gateway, std::move(m)); }
+  void to_gateway(gateway_no gateway, cursors_stored_ptr m) override {
+    tell_gateway(gateway, std::move(m));
+  }
+  void to_gateway(gateway_no gateway, created_ptr m) override {
+    tell_gateway(gateway, std::move(m));
+  }
+  void to_gateway(gateway_no gateway, tenant_created_ptr m) override {
+    tell_gateway(gateway, std::move(m));
+  }
   template <class M>
   void tell_gateway(gateway_no gateway, M m) {
     send(context_.gateways[gateway.value], std::move(m));
@@ -140,7 +149,8 @@ class storage_actor final : public actor_base, private storage_ports {
   }
   void writable(bool yes) override {
     context_.gauges.writable.store(yes, std::memory_order_relaxed);
-    log(yes ? log_level::warn : log_level::error, yes ? "the disk has space again" : "the disk is full: writes are refused");
+    log(yes ? log_level::warn : log_level::error,
+        yes ? "the disk has space again" : "the disk is full: writes are refused");
   }
   void fatal(const error& why) override { context_.options.fatal(why); }
 

@@ -11,10 +11,12 @@ authenticated_ptr tenant::on(const tenant_loaded& m) {
   if (m.row.disabled) {
     snapshot_ = nullptr;
   } else {
-    snapshot_ = std::make_shared<const tenant_snapshot>(tenant_snapshot{
-        m.row.no, m.row.id, m.row.name, m.row.disabled, config_max_connections_per_user(m.row.config), budget_});
+    snapshot_ = std::make_shared<const tenant_snapshot>(
+        tenant_snapshot{m.row.no, m.row.id, m.row.name, m.row.disabled,
+                        config_max_connections_per_user(m.row.config), budget_});
   }
-  return std::make_shared<const authenticated>(authenticated{m.request->to.call, m.request->digest, snapshot_, {}});
+  return std::make_shared<const authenticated>(
+      authenticated{m.request->to.call, m.request->digest, snapshot_, {}});
 }
 
 std::optional<std::uint32_t> config_max_connections_per_user(const std::string& config) {

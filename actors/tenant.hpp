@@ -3,15 +3,16 @@
 /// No CAF, no clock, no I/O.
 /// Owner      one tenant_actor; not thread-safe.
 
+#include "actors/messages.hpp"
+
 #include <memory>
 #include <string>
-
-#include "actors/messages.hpp"
 
 namespace parley::actors {
 
 struct tenant_options {
-  std::size_t admission_rows = limits::admission_max_rows / 2;    ///< a tenant alone can't take the node's whole budget
+  std::size_t admission_rows =
+      limits::admission_max_rows / 2;  ///< a tenant alone can't take the node's whole budget
   std::size_t admission_bytes = limits::admission_max_bytes / 2;
 };
 

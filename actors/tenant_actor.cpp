@@ -1,7 +1,8 @@
 // tenant_actor.cpp: plumbing only. The decisions are in tenant.hpp.
 
-#include "actors/actor_system.hpp"
 #include "actors/tenant.hpp"
+
+#include "actors/actor_system.hpp"
 
 namespace parley::actors {
 namespace {

@@ -26,8 +26,9 @@ net::gateway_options gateway_options_of(const node_options& o, const epoch_id& e
   g.http.max_header = o.limits.max_header;
   g.http.max_body = o.limits.max_body;
   // 0 means none (SPEC 4).
-  g.http.body_total_bytes = o.limits.http_body_total == 0 ? std::numeric_limits<std::size_t>::max() / 2
-                                                          : o.limits.http_body_total / o.io_threads;
+  g.http.body_total_bytes = o.limits.http_body_total == 0
+                                ? std::numeric_limits<std::size_t>::max() / 2
+                                : o.limits.http_body_total / o.io_threads;
   g.http.request_timeout = o.limits.request_timeout;
   g.http.max_connections = o.limits.ws_max_connections / o.io_threads;
   g.hub.max_message_bytes = o.limits.ws_max_frame;

@@ -5,11 +5,14 @@
 
 namespace parley::net {
 
-error authentication_failed() { return {error_code::authentication, "the credential is missing or not valid"}; }
+error authentication_failed() {
+  return {error_code::authentication, "the credential is missing or not valid"};
+}
 
 result<credential> credential_of(const http_request& request) {
   // Keys in URLs end in logs and histories (SPEC 3); tickets are not issued yet, so none is good.
-  if (request.query_value("api_key") || request.query_value("token") || request.query_value("access_token")) {
+  if (request.query_value("api_key") || request.query_value("token") ||
+      request.query_value("access_token")) {
     return authentication_failed();
   }
   for (const auto* name : {"x-api-key", "authorization", "x-master-key", "x-user-id"}) {
@@ -20,10 +23,11 @@ result<credential> credential_of(const http_request& request) {
   std::string_view bearer;
   if (const auto authorization = request.header("authorization"); !authorization.empty()) {
     constexpr std::string_view scheme = "bearer ";
-    const bool is_bearer = authorization.size() > scheme.size() &&
-                           std::equal(scheme.begin(), scheme.end(), authorization.begin(), [](char a, char b) {
-                             return a == (b >= 'A' && b <= 'Z' ? static_cast<char>(b - 'A' + 'a') : b);
-                           });
+    const bool is_bearer =
+        authorization.size() > scheme.size() &&
+        std::equal(scheme.begin(), scheme.end(), authorization.begin(), [](char a, char b) {
+          return a == (b >= 'A' && b <= 'Z' ? static_cast<char>(b - 'A' + 'a') : b);
+        });
     if (!is_bearer) return authentication_failed();
     bearer = authorization.substr(scheme.size());
     if (!bearer.starts_with("sk_")) return authentication_failed();
@@ -52,7 +56,8 @@ bool origin_allowed(const http_request& request, const std::vector<std::string>&
     if (one == "*" || one == origin) return true;
   }
   const auto scheme_end = origin.find("://");
-  return scheme_end != std::string_view::npos && origin.substr(scheme_end + 3) == request.header("host");
+  return scheme_end != std::string_view::npos &&
+         origin.substr(scheme_end + 3) == request.header("host");
 }
 
 }  // namespace parley::net

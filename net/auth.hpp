@@ -2,15 +2,15 @@
 /// Who is calling (SPEC 3): which credential a request carries, before anybody is asked whether it is good. Pure.
 /// JWT and tickets have their place here; until they exist they are refused like any unknown credential.
 
-#include <cstdint>
-#include <optional>
-#include <string>
-#include <variant>
-
 #include "net/http_server.hpp"
 #include "protocol/hash.hpp"
 #include "protocol/ids.hpp"
 #include "protocol/result.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
 
 namespace parley::net {
 
@@ -32,6 +32,7 @@ using credential = std::variant<no_credential, operator_credential, api_key_cred
 [[nodiscard]] error authentication_failed();
 
 /// SPEC 3 «Origin»: absent, the node's own host, or listed (`*`: all).
-[[nodiscard]] bool origin_allowed(const http_request& request, const std::vector<std::string>& allowed);
+[[nodiscard]] bool origin_allowed(const http_request& request,
+                                  const std::vector<std::string>& allowed);
 
 }  // namespace parley::net

@@ -1,9 +1,9 @@
 #include "net/call_table.hpp"
 
-#include <utility>
-
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
+
+#include <utility>
 
 namespace parley::net {
 
@@ -11,12 +11,14 @@ namespace asio = boost::asio;
 
 actors::call_no call_table::begin() {
   const actors::call_no call{++last_};
-  auto p = std::make_unique<pending>(pending{asio::steady_timer{io_, asio::steady_timer::time_point::max()}});
+  auto p = std::make_unique<pending>(
+      pending{asio::steady_timer{io_, asio::steady_timer::time_point::max()}});
   pending_.emplace(call, std::move(p));
   return call;
 }
 
-asio::awaitable<call_answer> call_table::wait(actors::call_no call, std::chrono::milliseconds timeout) {
+asio::awaitable<call_answer> call_table::wait(actors::call_no call,
+                                              std::chrono::milliseconds timeout) {
   auto& p = *pending_.at(call);
   if (std::holds_alternative<std::monostate>(p.answer)) {
     p.timer.expires_after(timeout);

@@ -4,6 +4,12 @@
 /// Owner      one gateway, on its I/O thread; not thread-safe.
 /// Bound      one entry a request in work (http_server bounds those).
 
+#include "actors/messages.hpp"
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -11,18 +17,13 @@
 #include <unordered_map>
 #include <variant>
 
-#include <boost/asio/awaitable.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
-
-#include "actors/messages.hpp"
-
 namespace parley::net {
 
 /// monostate: the deadline came first.
-using call_answer = std::variant<std::monostate, actors::room_outcome, actors::created_ptr, actors::tenant_created_ptr,
-                                 actors::cursors_stored_ptr, std::shared_ptr<const actors::read_result>,
-                                 actors::authenticated_ptr>;
+using call_answer =
+    std::variant<std::monostate, actors::room_outcome, actors::created_ptr,
+                 actors::tenant_created_ptr, actors::cursors_stored_ptr,
+                 std::shared_ptr<const actors::read_result>, actors::authenticated_ptr>;
 
 class call_table {
  public:

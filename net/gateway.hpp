@@ -3,15 +3,15 @@
 /// actors' messages. CAF stays in gateway_actor.cpp.
 /// Threads    construct, start and stop from the thread that runs the node; the rest is safe from any.
 
-#include <chrono>
-#include <functional>
-#include <memory>
+#include "actors/node_actors.hpp"
+#include "net/gateway_options.hpp"
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/system/error_code.hpp>
 
-#include "actors/node_actors.hpp"
-#include "net/gateway_options.hpp"
+#include <chrono>
+#include <functional>
+#include <memory>
 
 namespace parley::net {
 

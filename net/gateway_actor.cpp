@@ -1,23 +1,23 @@
 // gateway_actor.cpp: CAF ↔ the I/O thread. Messages for the gateway go into one locked queue and wake the loop once; it
 // takes them all in one turn. The decisions are in gateway_loop, subscriptions and the hub.
 
+#include "net/gateway.hpp"
+
+#include "actors/actor_system.hpp"
+#include "net/gateway_loop.hpp"
+#include "protocol/assert.hpp"
+#include "protocol/log.hpp"
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <caf/actor_companion.hpp>
+
 #include <future>
 #include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
-
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
-
-#include <caf/actor_companion.hpp>
-
-#include "actors/actor_system.hpp"
-#include "net/gateway.hpp"
-#include "net/gateway_loop.hpp"
-#include "protocol/assert.hpp"
-#include "protocol/log.hpp"
 
 namespace parley::net {
 
@@ -65,7 +65,9 @@ class inbox {
 
 struct gateway::impl final : node_bus {
   impl(actors::node_actors& node, const gateway_options& options, node_shared& shared)
-      : context(node.context()), no(static_cast<std::uint32_t>(context.gateways.size())), box(std::make_shared<inbox>(io)) {
+      : context(node.context()),
+        no(static_cast<std::uint32_t>(context.gateways.size())),
+        box(std::make_shared<inbox>(io)) {
     companion = context.system->spawn<caf::actor_companion, caf::hidden>();
     auto* raw = static_cast<caf::actor_companion*>(caf::actor_cast<caf::abstract_actor*>(companion));
     raw->on_enqueue([in = box](caf::mailbox_element_ptr element) { in->push(std::move(element)); });
@@ -108,7 +110,8 @@ struct gateway::impl final : node_bus {
     }
     box->close();
     if (companion) {
-      static_cast<caf::actor_companion*>(caf::actor_cast<caf::abstract_actor*>(companion))->on_enqueue({});
+      static_cast<caf::actor_companion*>(caf::actor_cast<caf::abstract_actor*>(companion))
+          ->on_enqueue({});
       companion = nullptr;
     }
   }
@@ -151,7 +154,8 @@ boost::system::error_code gateway::start(const asio::ip::tcp::endpoint& where) {
 
 asio::ip::tcp::endpoint gateway::local_endpoint() const { return impl_->loop->local_endpoint(); }
 
-bool gateway::run_on_loop(const std::function<void(gateway_loop&)>& f, std::chrono::milliseconds deadline) {
+bool gateway::run_on_loop(const std::function<void(gateway_loop&)>& f,
+                          std::chrono::milliseconds deadline) {
   auto done = std::make_shared<std::promise<void>>();
   auto finished = done->get_future();
   asio::post(impl_->io, [this, f, done] {

@@ -1,18 +1,18 @@
 #include "net/gateway_loop.hpp"
 
-#include <algorithm>
-#include <cstring>
-#include <limits>
-#include <utility>
-
-#include <boost/asio/post.hpp>
-
 #include "actors/node_actors.hpp"
 #include "net/routes.hpp"
 #include "protocol/json_canonical.hpp"
 #include "protocol/log.hpp"
 #include "protocol/planted.hpp"
 #include "protocol/server_frame.hpp"
+
+#include <boost/asio/post.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <utility>
 
 namespace parley::net {
 
@@ -53,7 +53,9 @@ std::size_t gateway_loop::digest_hash::operator()(const sha256_digest& d) const 
 
 namespace {
 /// 0 means none (SPEC 4).
-std::uint32_t or_none(std::uint32_t limit) { return limit == 0 ? std::numeric_limits<std::uint32_t>::max() : limit; }
+std::uint32_t or_none(std::uint32_t limit) {
+  return limit == 0 ? std::numeric_limits<std::uint32_t>::max() : limit;
+}
 
 /// Sockets that left HTTP for the hub count against the thread's bound on connections.
 http_options counting(http_options http, const gateway_loop& loop) {
@@ -62,18 +64,20 @@ http_options counting(http_options http, const gateway_loop& loop) {
 }
 }  // namespace
 
-gateway_loop::gateway_loop(asio::io_context& io, actors::gateway_no no, const gateway_options& options, node_shared& shared,
-                           node_bus& bus)
+gateway_loop::gateway_loop(asio::io_context& io, actors::gateway_no no,
+                           const gateway_options& options, node_shared& shared, node_bus& bus)
     : io_(io),
       no_(no),
       options_(options),
       shared_(shared),
       bus_(bus),
       calls_(io),
-      http_(io, counting(options.http, *this), shared.now, shared.random, [this](http_request r) { return handle(std::move(r)); }),
+      http_(io, counting(options.http, *this), shared.now, shared.random,
+            [this](http_request r) { return handle(std::move(r)); }),
       hub_(io, options.hub, shared.now, shared.random, *this),
-      subscriptions_(*this, {options.limits.sync_max_events, or_none(options.limits.max_subscriptions), options.ring_bytes,
-                              options.epoch}),
+      subscriptions_(*this,
+                     {options.limits.sync_max_events, or_none(options.limits.max_subscriptions),
+                      options.ring_bytes, options.epoch}),
       frames_(options.limits),
       bodies_(options.limits),
       ids_(shared.now, shared.random),
@@ -106,7 +110,8 @@ gateway_loop::response gateway_loop::handle(http_request request) {
     co_return response;
   }
   if (match.found == nullptr) {
-    auto response = fail(r, error{error_code::method_not_allowed, "this path does not know the method"});
+    auto response =
+        fail(r, error{error_code::method_not_allowed, "this path does not know the method"});
     response.headers.emplace_back("Allow", match.allow);
     co_return response;
   }
@@ -119,8 +124,10 @@ gateway_loop::response gateway_loop::handle(http_request request) {
     if (!known) co_return fail(r, known.error());
     r.who = std::move(*known);
     // A credential of the wrong kind is none for this path.
-    if (r.who.is_operator != (who == who_may::operator_only)) co_return fail(r, authentication_failed());
-    if (who == who_may::user && !r.who.user) co_return fail(r, invalid("user_id", "this call is a user's: name one"));
+    if (r.who.is_operator != (who == who_may::operator_only))
+      co_return fail(r, authentication_failed());
+    if (who == who_may::user && !r.who.user)
+      co_return fail(r, invalid("user_id", "this call is a user's: name one"));
     if (who == who_may::backend && r.who.user) {
       co_return fail(r, error{error_code::authorization, "only the tenant's backend may do this"});
     }
@@ -128,10 +135,13 @@ gateway_loop::response gateway_loop::handle(http_request request) {
       auto type = r.http.header("content-type");
       type = type.substr(0, type.find(';'));
       while (type.ends_with(' ')) type.remove_suffix(1);
-      const bool json = std::equal(type.begin(), type.end(), std::string_view{"application/json"}.begin(),
-                                   std::string_view{"application/json"}.end(),
-                                   [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == b; });
-      if (!json) co_return fail(r, error{error_code::unsupported_media_type, "the body must be application/json"});
+      const bool json =
+          std::equal(type.begin(), type.end(), std::string_view{"application/json"}.begin(),
+                     std::string_view{"application/json"}.end(),
+                     [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == b; });
+      if (!json)
+        co_return fail(
+            r, error{error_code::unsupported_media_type, "the body must be application/json"});
     }
   }
   auto response = co_await match.found->handler(*this, r);
@@ -158,7 +168,8 @@ asio::awaitable<result<identity>> gateway_loop::authenticate(const credential& c
     co_return who;
   }
   const auto call = calls_.begin();
-  bus_.to_directory(std::make_shared<const actors::authenticate>(actors::authenticate{{no_, call}, key->digest}));
+  bus_.to_directory(
+      std::make_shared<const actors::authenticate>(actors::authenticate{{no_, call}, key->digest}));
   auto answer = co_await calls_.wait(call, options_.limits.request_timeout);
   const auto* said = std::get_if<actors::authenticated_ptr>(&answer);
   if (said == nullptr) co_return timed_out(false);
@@ -166,7 +177,8 @@ asio::awaitable<result<identity>> gateway_loop::authenticate(const credential& c
   if (!(*said)->tenant) co_return authentication_failed();
   who.tenant = (*said)->tenant;
   if (!keys_.contains(key->digest)) {
-    keys_.emplace(key->digest, known_key{who.tenant, keys_by_use_.insert(keys_by_use_.end(), key->digest)});
+    keys_.emplace(key->digest,
+                  known_key{who.tenant, keys_by_use_.insert(keys_by_use_.end(), key->digest)});
     if (keys_.size() > known_keys_max) {
       keys_.erase(keys_by_use_.front());
       keys_by_use_.pop_front();
@@ -175,25 +187,28 @@ asio::awaitable<result<identity>> gateway_loop::authenticate(const credential& c
   co_return who;
 }
 
-actors::credit_ptr gateway_loop::take_credit(const actors::tenant_snapshot& tenant, std::size_t bytes, error& why) {
+actors::credit_ptr gateway_loop::take_credit(const actors::tenant_snapshot& tenant,
+                                             std::size_t bytes, error& why) {
   // A queue that is too old is full, whatever its length (SPEC 2.8).
-  if (shared_.gauges.commit_queue_age_ms.load(std::memory_order_relaxed) > options_.limits.max_commit_queue.count()) {
+  if (shared_.gauges.commit_queue_age_ms.load(std::memory_order_relaxed) >
+      options_.limits.max_commit_queue.count()) {
     why = unavailable("the writer is overloaded", retry_when_full);
     return nullptr;
   }
   const actors::admission* full = nullptr;
   auto credit = actors::admission::try_take_both(tenant.budget, shared_.budget, bytes, &full);
   if (!credit) {
-    why = unavailable(full == shared_.budget.get() ? "too many messages are on their way"
-                                                   : "too many messages of this tenant are on their way",
+    why = unavailable(full == shared_.budget.get()
+                          ? "too many messages are on their way"
+                          : "too many messages of this tenant are on their way",
                       retry_when_full);
   }
   return credit;
 }
 
 asio::awaitable<actors::room_outcome> gateway_loop::command(request_context& r, room_id room,
-                                                                    decltype(actors::room_command::what) what,
-                                                                    std::size_t credit_bytes) {
+                                                            decltype(actors::room_command::what) what,
+                                                            std::size_t credit_bytes) {
   const bool is_send = std::holds_alternative<actors::send_command>(what);
   auto m = std::make_shared<actors::room_command>();
   error why;
@@ -217,7 +232,8 @@ asio::awaitable<actors::room_outcome> gateway_loop::command(request_context& r, 
 asio::awaitable<actors::read_result> gateway_loop::read(tenant_no tenant, actors::read_query q) {
   const auto call = calls_.begin();
   if (!bus_.read(call, tenant, std::move(q))) {
-    calls_.complete(call, std::make_shared<const actors::read_result>(unavailable("the readers are busy", retry_when_full)));
+    calls_.complete(call, std::make_shared<const actors::read_result>(
+                              unavailable("the readers are busy", retry_when_full)));
   }
   auto answer = co_await calls_.wait(call, options_.limits.request_timeout);
   auto* found = std::get_if<std::shared_ptr<const actors::read_result>>(&answer);
@@ -227,7 +243,8 @@ asio::awaitable<actors::read_result> gateway_loop::read(tenant_no tenant, actors
 
 asio::awaitable<result<store::created_room>> gateway_loop::create_room(store::new_room room) {
   const auto call = calls_.begin();
-  bus_.to_storage(std::make_shared<const actors::create_room>(actors::create_room{{no_, call}, std::move(room)}));
+  bus_.to_storage(std::make_shared<const actors::create_room>(
+      actors::create_room{{no_, call}, std::move(room)}));
   auto answer = co_await calls_.wait(call, options_.limits.request_timeout);
   const auto* made = std::get_if<actors::created_ptr>(&answer);
   if (made == nullptr) co_return timed_out(false);
@@ -237,7 +254,8 @@ asio::awaitable<result<store::created_room>> gateway_loop::create_room(store::ne
 
 asio::awaitable<result<tenant_no>> gateway_loop::create_tenant(store::new_tenant tenant) {
   const auto call = calls_.begin();
-  bus_.to_storage(std::make_shared<const actors::create_tenant>(actors::create_tenant{{no_, call}, std::move(tenant)}));
+  bus_.to_storage(std::make_shared<const actors::create_tenant>(
+      actors::create_tenant{{no_, call}, std::move(tenant)}));
   auto answer = co_await calls_.wait(call, options_.limits.request_timeout);
   const auto* made = std::get_if<actors::tenant_created_ptr>(&answer);
   if (made == nullptr) co_return timed_out(false);
@@ -274,7 +292,8 @@ result<ws_query> ws_query_of(const http_request& http) {
     }
   }
   if (const auto device = http.query_value("device_id")) {
-    if (device->empty() || device->size() > limits::device_id_max_bytes) return invalid("device_id", "1 to 64 bytes");
+    if (device->empty() || device->size() > limits::device_id_max_bytes)
+      return invalid("device_id", "1 to 64 bytes");
   }
   return out;
 }
@@ -285,7 +304,8 @@ gateway_loop::response gateway_loop::upgrade(request_context& r) {
   if (!r.http.upgrade_websocket) {
     co_return fail(r, error{error_code::upgrade_required, "this path speaks WebSocket only"});
   }
-  if (shared_.closing) co_return fail(r, unavailable("the node is going down", std::chrono::milliseconds{1000}));
+  if (shared_.closing)
+    co_return fail(r, unavailable("the node is going down", std::chrono::milliseconds{1000}));
   if (!origin_allowed(r.http, options_.ws_allowed_origins)) {
     co_return fail(r, error{error_code::authorization, "this origin is not allowed"});
   }
@@ -296,8 +316,10 @@ gateway_loop::response gateway_loop::upgrade(request_context& r) {
   identity who;
   if (std::holds_alternative<no_credential>(*credential)) {
     if (options_.ws_max_unauthenticated != 0 &&
-        shared_.unauthenticated.load(std::memory_order_relaxed) >= static_cast<std::int64_t>(options_.ws_max_unauthenticated)) {
-      co_return fail(r, unavailable("too many connections have not said who they are", retry_when_full));
+        shared_.unauthenticated.load(std::memory_order_relaxed) >=
+            static_cast<std::int64_t>(options_.ws_max_unauthenticated)) {
+      co_return fail(
+          r, unavailable("too many connections have not said who they are", retry_when_full));
     }
   } else {
     auto known = co_await authenticate(*credential);
@@ -307,13 +329,15 @@ gateway_loop::response gateway_loop::upgrade(request_context& r) {
     who = std::move(*known);
   }
   http_response response;
-  response.upgraded = [this, who = std::move(who), mode = query->mode](asio::ip::tcp::socket socket, std::string early) {
+  response.upgraded = [this, who = std::move(who), mode = query->mode](asio::ip::tcp::socket socket,
+                                                                       std::string early) {
     adopt(std::move(socket), std::move(early), who, mode);
   };
   co_return response;
 }
 
-void gateway_loop::adopt(asio::ip::tcp::socket socket, std::string early, const identity& who, sync_mode mode) {
+void gateway_loop::adopt(asio::ip::tcp::socket socket, std::string early, const identity& who,
+                         sync_mode mode) {
   const auto c = hub_.adopt(std::move(socket), std::move(early));
   ws_connection conn;
   conn.tenant = who.tenant;
@@ -330,11 +354,13 @@ void gateway_loop::adopt(asio::ip::tcp::socket socket, std::string early, const 
   conn.paused = true;
   hub_.pause_reading(c);  // until the session has taken it
   const user_key user{who.tenant->no, conn.user};
-  const auto limit = who.tenant->max_connections_per_user.value_or(options_.limits.max_connections_per_user);
+  const auto limit =
+      who.tenant->max_connections_per_user.value_or(options_.limits.max_connections_per_user);
   connections_.emplace(c, std::move(conn));
   // Registered here before anything is read (DESIGN 3.6).
   subscriptions_.add(ref_of(c), user, mode);
-  bus_.to_directory(std::make_shared<const actors::attach>(actors::attach{user, no_, ref_of(c), limit}));
+  bus_.to_directory(
+      std::make_shared<const actors::attach>(actors::attach{user, no_, ref_of(c), limit}));
 }
 
 void gateway_loop::on(const actors::attached& m) {
@@ -414,16 +440,23 @@ void gateway_loop::on_command(connection_no c, ws_connection& conn, client_frame
     const reply_refs& refs;
     void operator()(send_message_frame& m) const { self.on_send(c, conn, refs, m); }
     void operator()(cursor_frame& m) const { self.on_cursor(c, conn, refs, m); }
-    void operator()(sync_frame& m) const { self.subscriptions_.sync(ref_of(c), refs, std::move(m)); }
-    void operator()(subscribe_frame& m) const { self.subscriptions_.subscribe(ref_of(c), refs, m.room); }
-    void operator()(unsubscribe_frame& m) const { self.subscriptions_.unsubscribe(ref_of(c), refs, m.room); }
+    void operator()(sync_frame& m) const {
+      self.subscriptions_.sync(ref_of(c), refs, std::move(m));
+    }
+    void operator()(subscribe_frame& m) const {
+      self.subscriptions_.subscribe(ref_of(c), refs, m.room);
+    }
+    void operator()(unsubscribe_frame& m) const {
+      self.subscriptions_.unsubscribe(ref_of(c), refs, m.room);
+    }
     void operator()(ping_frame&) const {
       self.reply(c, [&](std::string& out) { append_pong(out, refs, self.shared_.now.now()); });
     }
     void operator()(auth_frame& m) const {
-      self.reply_error(c, refs,
-                       m.refresh ? error{error_code::authentication, "the token is not valid"}
-                                 : error{error_code::conflict, "the connection is authenticated already"});
+      self.reply_error(
+          c, refs,
+          m.refresh ? error{error_code::authentication, "the token is not valid"}
+                    : error{error_code::conflict, "the connection is authenticated already"});
     }
     // Named by the protocol and not served by this version: the same answer as to a type that nobody knows.
     void operator()(edit_message_frame&) const { unknown(true); }
@@ -440,11 +473,13 @@ void gateway_loop::on_command(connection_no c, ws_connection& conn, client_frame
   std::visit(visitor{*this, c, conn, refs}, frame.command);
 }
 
-actors::call_no gateway_loop::begin_ws_call(connection_no c, ws_connection& conn, const reply_refs& refs, ws_call_kind kind) {
+actors::call_no gateway_loop::begin_ws_call(connection_no c, ws_connection& conn,
+                                            const reply_refs& refs, ws_call_kind kind) {
   const actors::call_no call{++last_ws_call_};
   const auto deadline = shared_.now.mono() + options_.limits.request_timeout;
   ws_calls_.emplace(call, ws_call{c, refs, kind, deadline});
-  while (!ws_deadlines_.empty() && !ws_calls_.contains(ws_deadlines_.front().second)) ws_deadlines_.pop_front();
+  while (!ws_deadlines_.empty() && !ws_calls_.contains(ws_deadlines_.front().second))
+    ws_deadlines_.pop_front();
   ws_deadlines_.emplace_back(deadline, call);
   if (++conn.in_flight >= in_flight_max && !conn.paused) {
     conn.paused = true;
@@ -464,7 +499,8 @@ void gateway_loop::finish_ws_call(const ws_call& call) {
   }
 }
 
-void gateway_loop::on_send(connection_no c, ws_connection& conn, const reply_refs& refs, send_message_frame& m) {
+void gateway_loop::on_send(connection_no c, ws_connection& conn, const reply_refs& refs,
+                           send_message_frame& m) {
   error why;
   auto credit = take_credit(*conn.tenant, m.content.size() + m.meta.value.size() + 512, why);
   if (!credit) {
@@ -491,16 +527,19 @@ void gateway_loop::on_send(connection_no c, ws_connection& conn, const reply_ref
   bus_.to_directory(std::move(command));
 }
 
-void gateway_loop::on_cursor(connection_no c, ws_connection& conn, const reply_refs& refs, cursor_frame& m) {
+void gateway_loop::on_cursor(connection_no c, ws_connection& conn, const reply_refs& refs,
+                             cursor_frame& m) {
   const auto call = begin_ws_call(c, conn, refs, ws_call_kind::cursor);
-  bus_.to_directory(std::make_shared<const actors::move_cursors>(
-      actors::move_cursors{{conn.tenant->no, conn.user}, {no_, call}, ref_of(c), m.read, std::move(m.rooms)}));
+  bus_.to_directory(std::make_shared<const actors::move_cursors>(actors::move_cursors{
+      {conn.tenant->no, conn.user}, {no_, call}, ref_of(c), m.read, std::move(m.rooms)}));
 }
 
 void gateway_loop::answer_send(const ws_call& call, const actors::room_outcome& outcome) {
   if (const auto* sent = std::get_if<actors::send_result>(&outcome)) {
-    if (!sent->accepted.duplicate) shared_.messages_accepted.fetch_add(1, std::memory_order_relaxed);
-    reply(call.connection, [&](std::string& out) { append_accepted(out, call.refs, sent->accepted); });
+    if (!sent->accepted.duplicate)
+      shared_.messages_accepted.fetch_add(1, std::memory_order_relaxed);
+    reply(call.connection,
+          [&](std::string& out) { append_accepted(out, call.refs, sent->accepted); });
   } else {
     reply_error(call.connection, call.refs, std::get<error>(outcome));
   }
@@ -515,7 +554,9 @@ void gateway_loop::answer_cursors(const ws_call& call, const actors::cursors_sto
     if (at + 1 == m.rooms.size()) refs.request_id = call.refs.request_id;
     if (const auto* state = std::get_if<store::cursor_state>(&one.outcome)) {
       const auto seq = m.moves->read ? state->last_read : state->last_ack;
-      reply(call.connection, [&](std::string& out) { append_cursor_received(out, refs, m.moves->read, one.room, seq, user); });
+      reply(call.connection, [&](std::string& out) {
+        append_cursor_received(out, refs, m.moves->read, one.room, seq, user);
+      });
     } else {
       one.room.id.append_to(refs.room_id);
       reply_error(call.connection, refs, std::get<error>(one.outcome));
@@ -567,7 +608,9 @@ void gateway_loop::on(const actors::receipt_ptr& m) {
   // Ephemeral: for a reader that is behind it is dropped (SPEC 2.6).
   for (const auto& [room, seq] : m->rooms) {
     if (hub_.outbound_space(c) == 0) return;
-    reply(c, [&, r = room, s = seq](std::string& out) { append_cursor_received(out, {}, m->read, r, s, m->user.view()); });
+    reply(c, [&, r = room, s = seq](std::string& out) {
+      append_cursor_received(out, {}, m->read, r, s, m->user.view());
+    });
   }
 }
 
@@ -578,7 +621,8 @@ void gateway_loop::on(const actors::publish_ptr& m) {
 }
 
 void gateway_loop::on(const actors::session_lost& m) {
-  for (const auto c : subscriptions_.connections_of(m.user)) hub_.close(number_of(c), close_code::internal_error);
+  for (const auto c : subscriptions_.connections_of(m.user))
+    hub_.close(number_of(c), close_code::internal_error);
 }
 
 void gateway_loop::on(const actors::created_ptr& m) { calls_.complete(m->call, m); }
@@ -596,12 +640,21 @@ void gateway_loop::on(actors::call_no call, std::shared_ptr<const actors::read_r
 // ---- delivery ---------------------------------------------------------------------------------------------------
 
 void gateway_loop::send(connection_ref c, const frame_ptr& f) { hub_.send(number_of(c), f); }
-std::size_t gateway_loop::space(connection_ref c) const { return hub_.outbound_space(number_of(c)); }
+std::size_t gateway_loop::space(connection_ref c) const {
+  return hub_.outbound_space(number_of(c));
+}
 bool gateway_loop::takes(connection_ref c, std::size_t bytes) const {
   const auto no = number_of(c);
-  return hub_.outbound_space(no) >= bytes || hub_.outbound_bytes(no) < options_.hub.outbound_max_bytes / 2;
+  return hub_.outbound_space(no) >= bytes ||
+         hub_.outbound_bytes(no) < options_.hub.outbound_max_bytes / 2;
 }
-bool gateway_loop::read(call_no call, tenant_no tenant, actors::read_query q) { return bus_.read(call, tenant, std::move(q)); }
+bool gateway_loop::read(call_no call, tenant_no tenant, actors::read_query q) {
+  return bus_.read(call, tenant, std::move(q));
+}
+
+void gateway_loop::restart(connection_ref c) {
+  hub_.close(number_of(c), close_code::internal_error);
+}
 
 void gateway_loop::wake() {
   if (pump_posted_) return;

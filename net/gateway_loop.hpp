@@ -5,20 +5,6 @@
 /// Bound      sends of a connection in work ≤ in_flight_max (beyond: its socket is not read); all sends hold admission
 ///            credit; known API keys ≤ known_keys_max.
 
-#include <chrono>
-#include <cstdint>
-#include <deque>
-#include <list>
-#include <memory>
-#include <optional>
-#include <string>
-#include <unordered_map>
-#include <vector>
-
-#include <boost/asio/awaitable.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
-
 #include "actors/messages.hpp"
 #include "net/auth.hpp"
 #include "net/call_table.hpp"
@@ -30,24 +16,40 @@
 #include "protocol/client_frame.hpp"
 #include "protocol/rest_body.hpp"
 
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
 namespace parley::net {
 
 /// A request's caller, known to be who it says.
 struct identity {
   bool is_operator = false;
-  actors::tenant_snapshot_ptr tenant;            ///< of all but the operator
-  std::optional<user_id> user;                   ///< nullopt: the backend itself
+  actors::tenant_snapshot_ptr tenant;  ///< of all but the operator
+  std::optional<user_id> user;         ///< nullopt: the backend itself
 };
 
 class gateway_loop final : private hub_events, private delivery_ports {
  public:
-  gateway_loop(boost::asio::io_context& io, actors::gateway_no no, const gateway_options& options, node_shared& shared,
-               node_bus& bus);
+  gateway_loop(boost::asio::io_context& io, actors::gateway_no no, const gateway_options& options,
+               node_shared& shared, node_bus& bus);
   ~gateway_loop() override;
 
   /// Opens the listener and starts the tick.
   boost::system::error_code listen(const boost::asio::ip::tcp::endpoint& where);
-  [[nodiscard]] boost::asio::ip::tcp::endpoint local_endpoint() const { return http_.local_endpoint(); }
+  [[nodiscard]] boost::asio::ip::tcp::endpoint local_endpoint() const {
+    return http_.local_endpoint();
+  }
 
   // From the actors.
   void on(const actors::replies_ptr& m);
@@ -77,8 +79,8 @@ class gateway_loop final : private hub_events, private delivery_ports {
   struct request_context {
     http_request http;
     identity who;
-    bool dialect = false;                        ///< an unprefixed path: ChatAPI's (SPEC 9)
-    std::vector<std::string> parameters;         ///< of the route, decoded
+    bool dialect = false;                 ///< an unprefixed path: ChatAPI's (SPEC 9)
+    std::vector<std::string> parameters;  ///< of the route, decoded
   };
   [[nodiscard]] const gateway_options& options() const { return options_; }
   [[nodiscard]] node_shared& shared() { return shared_; }
@@ -91,21 +93,22 @@ class gateway_loop final : private hub_events, private delivery_ports {
   boost::asio::awaitable<actors::read_result> read(tenant_no tenant, actors::read_query q);
   boost::asio::awaitable<result<store::created_room>> create_room(store::new_room room);
   boost::asio::awaitable<result<tenant_no>> create_tenant(store::new_tenant tenant);
-  boost::asio::awaitable<result<actors::cursors_stored_ptr>> move_cursors(user_key user, bool read,
-                                                                          std::vector<std::pair<room_id, room_seq>> rooms);
+  boost::asio::awaitable<result<actors::cursors_stored_ptr>> move_cursors(
+      user_key user, bool read, std::vector<std::pair<room_id, room_seq>> rooms);
   /// `GET /ws`: the handshake's answer; after it the socket is a connection of this gateway.
   response upgrade(request_context& r);
 
-  static constexpr std::size_t in_flight_max = 256;    ///< sends of a connection in work; reading goes on at half of it
+  static constexpr std::size_t in_flight_max =
+      256;  ///< sends of a connection in work; reading goes on at half of it
   static constexpr std::size_t known_keys_max = 10000;
 
  private:
   struct ws_connection {
-    actors::tenant_snapshot_ptr tenant;          ///< nullptr: not authenticated yet
+    actors::tenant_snapshot_ptr tenant;  ///< nullptr: not authenticated yet
     user_id user;
     sync_mode mode = sync_mode::automatic;
     std::uint32_t in_flight = 0;
-    bool open = false;                           ///< has its `hello`
+    bool open = false;  ///< has its `hello`
     bool paused = false;
     mono_time auth_until{};
   };
@@ -137,14 +140,17 @@ class gateway_loop final : private hub_events, private delivery_ports {
   [[nodiscard]] std::size_t space(connection_ref c) const override;
   [[nodiscard]] bool takes(connection_ref c, std::size_t bytes) const override;
   bool read(call_no call, tenant_no tenant, actors::read_query q) override;
+  void restart(connection_ref c) override;
   void wake() override;
 
-  void adopt(boost::asio::ip::tcp::socket socket, std::string early, const identity& who, sync_mode mode);
+  void adopt(boost::asio::ip::tcp::socket socket, std::string early, const identity& who,
+             sync_mode mode);
   void say_hello(connection_no c, const ws_connection& conn);
   void on_command(connection_no c, ws_connection& conn, client_frame& frame);
   void on_send(connection_no c, ws_connection& conn, const reply_refs& refs, send_message_frame& m);
   void on_cursor(connection_no c, ws_connection& conn, const reply_refs& refs, cursor_frame& m);
-  actors::call_no begin_ws_call(connection_no c, ws_connection& conn, const reply_refs& refs, ws_call_kind kind);
+  actors::call_no begin_ws_call(connection_no c, ws_connection& conn, const reply_refs& refs,
+                                ws_call_kind kind);
   void finish_ws_call(const ws_call& call);
   void answer_send(const ws_call& call, const actors::room_outcome& outcome);
   void answer_cursors(const ws_call& call, const actors::cursors_stored& m);
@@ -155,7 +161,8 @@ class gateway_loop final : private hub_events, private delivery_ports {
   void schedule_tick();
   void tick();
   /// Credit of tenant and node for one message; nullptr with `why` set: overloaded.
-  actors::credit_ptr take_credit(const actors::tenant_snapshot& tenant, std::size_t bytes, error& why);
+  actors::credit_ptr take_credit(const actors::tenant_snapshot& tenant, std::size_t bytes,
+                                 error& why);
 
   boost::asio::io_context& io_;
   const actors::gateway_no no_;
@@ -176,7 +183,7 @@ class gateway_loop final : private hub_events, private delivery_ports {
   std::uint64_t late_answers_ = 0;
   std::unordered_map<sha256_digest, known_key, digest_hash> keys_;
   std::list<sha256_digest> keys_by_use_;
-  std::vector<actors::publish_ptr> in_pass_;     ///< publishes whose pass is not over: their credit is held
+  std::vector<actors::publish_ptr> in_pass_;  ///< publishes whose pass is not over: their credit is held
   bool pump_posted_ = false;
   boost::asio::steady_timer timer_;
   std::uint32_t ticks_ = 0;

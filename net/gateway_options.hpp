@@ -1,13 +1,6 @@
 #pragma once
 /// What a gateway needs from the configuration and shares with its siblings.
 
-#include <atomic>
-#include <chrono>
-#include <cstdint>
-#include <memory>
-#include <string>
-#include <vector>
-
 #include "actors/admission.hpp"
 #include "net/http_server.hpp"
 #include "net/ws_hub.hpp"
@@ -15,6 +8,13 @@
 #include "protocol/ids.hpp"
 #include "protocol/limits.hpp"
 #include "protocol/seams.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
 
 namespace parley::actors {
 struct node_gauges;
@@ -26,13 +26,13 @@ struct gateway_options {
   node_limits limits;
   http_options http;
   hub_options hub;
-  std::string master_key;                        ///< secret; compared in constant time, never shown
+  std::string master_key;  ///< secret; compared in constant time, never shown
   secret_key sealing_key{};
   std::vector<std::string> ws_allowed_origins;
   std::string server_version;
   epoch_id epoch;
   std::size_t ring_bytes = limits::ring_total_bytes;  ///< this gateway's share
-  std::uint32_t ws_max_unauthenticated = 1000;  ///< 0: none
+  std::uint32_t ws_max_unauthenticated = 1000;        ///< 0: none
   std::chrono::milliseconds auth_frame_timeout{5000};
 };
 
@@ -41,12 +41,12 @@ struct node_shared {
   const clock& now;
   random_source& random;
   const actors::node_gauges& gauges;
-  std::shared_ptr<actors::admission> budget;     ///< the node's admission credit
+  std::shared_ptr<actors::admission> budget;  ///< the node's admission credit
   mono_time started;
-  std::atomic<bool> ready{false};                ///< `/readyz`
-  std::atomic<bool> draining{false};             ///< `/readyz` says 503; all else is served
-  std::atomic<bool> closing{false};              ///< no new WebSockets
-  std::atomic<std::int64_t> connections{0};      ///< open WebSockets, all gateways
+  std::atomic<bool> ready{false};            ///< `/readyz`
+  std::atomic<bool> draining{false};         ///< `/readyz` says 503; all else is served
+  std::atomic<bool> closing{false};          ///< no new WebSockets
+  std::atomic<std::int64_t> connections{0};  ///< open WebSockets, all gateways
   std::atomic<std::uint64_t> messages_accepted{0};
   std::atomic<std::int64_t> unauthenticated{0};
 };

@@ -17,6 +17,13 @@
 /// After an answer that ends the connection it stops sending and reads on for a moment, so that the client sees the
 /// answer and not a reset. An answer to a HEAD has the Content-Length of the GET; 204 and 304 have none (RFC 9110 §8.6).
 
+#include "protocol/errors.hpp"
+#include "protocol/seams.hpp"
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -28,28 +35,21 @@
 #include <utility>
 #include <vector>
 
-#include <boost/asio/awaitable.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-
-#include "protocol/errors.hpp"
-#include "protocol/seams.hpp"
-
 namespace parley::net {
 
 /// A request as the handlers see it; the strict check has passed.
 struct http_request {
-  std::string method;                       ///< upper case as sent
-  std::string path;                         ///< raw: not decoded, without the query
-  std::string query_raw;                    ///< raw: not decoded, without the `?` (see raw_query_value)
-  std::vector<std::string> segments;        ///< split at `/`, then decoded once (see split_target)
-  std::vector<std::pair<std::string, std::string>> query;   ///< decoded, `+` is a space; order kept, repeats kept
-  std::vector<std::pair<std::string, std::string>> headers; ///< names in lower case; values trimmed
+  std::string method;                 ///< upper case as sent
+  std::string path;                   ///< raw: not decoded, without the query
+  std::string query_raw;              ///< raw: not decoded, without the `?` (see raw_query_value)
+  std::vector<std::string> segments;  ///< split at `/`, then decoded once (see split_target)
+  std::vector<std::pair<std::string, std::string>> query;  ///< decoded, `+` is a space; order kept, repeats kept
+  std::vector<std::pair<std::string, std::string>> headers;  ///< names in lower case; values trimmed
   std::string body;
-  std::string request_id;                   ///< the caller's `X-Request-Id` in bounds, else a new one
+  std::string request_id;  ///< the caller's `X-Request-Id` in bounds, else a new one
   boost::asio::ip::address peer;
   bool keep_alive = true;
-  bool upgrade_websocket = false;           ///< a well-formed RFC 6455 handshake (version 13, valid key)
+  bool upgrade_websocket = false;  ///< a well-formed RFC 6455 handshake (version 13, valid key)
   std::optional<std::string> upgrade_problem;  ///< it asks for an upgrade, but not a well-formed one: why
   /// The first header of that lower-case name; empty when absent.
   [[nodiscard]] std::string_view header(std::string_view name) const;
@@ -59,7 +59,7 @@ struct http_request {
 
 struct http_response {
   int status = 200;
-  std::string content_type = "application/json";          ///< not sent with an empty body
+  std::string content_type = "application/json";  ///< not sent with an empty body
   std::string body{};
   /// Beside those the server makes: Date, Content-Length, Content-Type, Connection, X-Request-Id.
   std::vector<std::pair<std::string, std::string>> headers{};
@@ -73,10 +73,10 @@ struct http_options {
   std::size_t max_header = 16 * 1024;
   std::size_t max_body = 1024 * 1024;
   std::size_t body_total_bytes = 256 * 1024 * 1024;
-  std::chrono::milliseconds request_timeout{10000};   ///< first byte of a request to its last
-  std::chrono::milliseconds idle_timeout{60000};      ///< between requests, and before the first
+  std::chrono::milliseconds request_timeout{10000};  ///< first byte of a request to its last
+  std::chrono::milliseconds idle_timeout{60000};     ///< between requests, and before the first
   std::chrono::milliseconds write_timeout{10000};
-  std::size_t max_connections = 0;                    ///< HTTP and upgraded together, of this thread; 0: none
+  std::size_t max_connections = 0;  ///< HTTP and upgraded together, of this thread; 0: none
   /// How many of max_connections are used by sockets that were handed over and still live. Empty: none.
   std::function<std::size_t()> upgraded_open{};
   /// A request's own bound instead of max_body (batches), asked when its head is known. Empty: max_body for all.
@@ -88,12 +88,12 @@ struct http_options {
 struct http_counters {
   std::uint64_t accepted = 0;
   std::uint64_t requests = 0;
-  std::uint64_t refused_strict = 0;        ///< answered 400 by the strict check
-  std::uint64_t refused_full = 0;          ///< answered 503: max_connections or http_body_total
-  std::uint64_t timeouts = 0;              ///< requests and answers that did not come to an end
-  std::uint64_t handler_errors = 0;        ///< exceptions of the handler
+  std::uint64_t refused_strict = 0;  ///< answered 400 by the strict check
+  std::uint64_t refused_full = 0;    ///< answered 503: max_connections or http_body_total
+  std::uint64_t timeouts = 0;        ///< requests and answers that did not come to an end
+  std::uint64_t handler_errors = 0;  ///< exceptions of the handler
   std::uint64_t accept_errors = 0;
-  std::uint64_t open = 0;                  ///< connections now
+  std::uint64_t open = 0;  ///< connections now
 };
 
 /// Runs on the I/O thread; may suspend. Exceptions become INTERNAL_ERROR 500 without a word of what().
@@ -101,7 +101,8 @@ using http_handler = std::function<boost::asio::awaitable<http_response>(http_re
 
 class http_server {
  public:
-  http_server(boost::asio::io_context& io, const http_options& options, const clock& now, random_source& random, http_handler handler);
+  http_server(boost::asio::io_context& io, const http_options& options, const clock& now,
+              random_source& random, http_handler handler);
   /// Closes everything. A handler still suspended ends in its own time; its answer goes nowhere.
   ~http_server();
   http_server(const http_server&) = delete;

@@ -16,7 +16,7 @@ inline constexpr std::size_t head_max_fields = 128;
 enum class head_verdict : std::uint8_t { ok, bad_request, too_large, version_not_supported };
 struct head_check {
   head_verdict verdict = head_verdict::ok;
-  std::string_view why{};                       ///< static text; never the client's bytes
+  std::string_view why{};  ///< static text; never the client's bytes
   std::optional<std::uint64_t> content_length{};
   bool chunked = false;
   bool http11 = true;

@@ -34,6 +34,7 @@ struct target_parts {
 
 /// The undecoded value of the first parameter of that name (compared decoded), for lists that are split before they are
 /// decoded (SPEC 4 `user_ids`). Nothing when absent.
-[[nodiscard]] std::optional<std::string_view> raw_query_value(std::string_view query_raw, std::string_view name);
+[[nodiscard]] std::optional<std::string_view> raw_query_value(std::string_view query_raw,
+                                                              std::string_view name);
 
 }  // namespace parley::net

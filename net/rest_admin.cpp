@@ -1,17 +1,17 @@
-#include <utility>
+#include "actors/new_tenant.hpp"
+#include "net/routes.hpp"
 
 #include <nlohmann/json.hpp>
 
-#include "actors/new_tenant.hpp"
-#include "net/routes.hpp"
+#include <utility>
 
 namespace parley::net {
 
 gateway_loop::response rest_create_tenant(gateway_loop& g, gateway_loop::request_context& r) {
   const auto body = g.bodies().create_tenant(r.http.body);
   if (!body) co_return fail(r, body.error());
-  const auto fresh = actors::make_tenant(body->name, body->config, g.options().sealing_key, g.shared().now.now(),
-                                         g.shared().random);
+  const auto fresh = actors::make_tenant(body->name, body->config, g.options().sealing_key,
+                                         g.shared().now.now(), g.shared().random);
   auto asked = g.create_tenant(fresh.row);
   auto created = co_await std::move(asked);
   if (!created) co_return fail(r, created.error());

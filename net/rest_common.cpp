@@ -1,7 +1,7 @@
+#include "net/routes.hpp"
+
 #include <charconv>
 #include <utility>
-
-#include "net/routes.hpp"
 
 namespace parley::net {
 
@@ -12,7 +12,9 @@ http_response json_response(int status, std::string body) {
   return out;
 }
 
-http_response fail(const gateway_loop::request_context& r, const error& e) { return error_response(e, r.http.request_id); }
+http_response fail(const gateway_loop::request_context& r, const error& e) {
+  return error_response(e, r.http.request_id);
+}
 
 namespace {
 /// A non-negative integer literal, digits only, within 2^53.
@@ -20,7 +22,8 @@ std::optional<std::int64_t> whole_number(std::string_view text) {
   std::int64_t value = 0;
   if (text.empty() || text.front() == '-' || text.front() == '+') return std::nullopt;
   const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (failed != std::errc{} || end != text.data() + text.size() || value > (std::int64_t{1} << 53)) return std::nullopt;
+  if (failed != std::errc{} || end != text.data() + text.size() || value > (std::int64_t{1} << 53))
+    return std::nullopt;
   return value;
 }
 constexpr std::int64_t offset_max = 10000;
@@ -48,8 +51,9 @@ result<store::page_position> position_of(const gateway_loop::request_context& r)
   using anchor = store::page_position::anchor;
   store::page_position out{r.dialect ? anchor::oldest : anchor::newest, {}};
   int given = 0;
-  for (const auto& [name, at] : {std::pair{"after_seq", anchor::after}, std::pair{"before_seq", anchor::before},
-                                 std::pair{"around_seq", anchor::around}}) {
+  for (const auto& [name, at] :
+       {std::pair{"after_seq", anchor::after}, std::pair{"before_seq", anchor::before},
+        std::pair{"around_seq", anchor::around}}) {
     const auto text = r.http.query_value(name);
     if (!text) continue;
     if (++given > 1) return invalid(name, "only one position at a time");

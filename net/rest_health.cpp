@@ -1,8 +1,8 @@
-#include <chrono>
-
 #include "actors/node_actors.hpp"
 #include "net/routes.hpp"
 #include "protocol/server_frame.hpp"
+
+#include <chrono>
 
 namespace parley::net {
 
@@ -42,7 +42,8 @@ gateway_loop::response rest_readyz(gateway_loop& g, gateway_loop::request_contex
 gateway_loop::response rest_health(gateway_loop& g, gateway_loop::request_context&) {
   const auto& node = g.shared();
   const bool writable = node.gauges.writable;
-  const auto up = std::chrono::duration_cast<std::chrono::seconds>(node.now.mono() - node.started).count();
+  const auto up =
+      std::chrono::duration_cast<std::chrono::seconds>(node.now.mono() - node.started).count();
   std::string body = R"({"status":)";
   body += writable ? R"("ok")" : R"("error")";
   body += R"(,"service":"parley","version":)";

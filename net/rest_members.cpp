@@ -1,7 +1,7 @@
-#include <utility>
-
 #include "net/routes.hpp"
 #include "protocol/server_frame.hpp"
+
+#include <utility>
 
 namespace parley::net {
 
@@ -23,9 +23,12 @@ void append_members(std::string& out, const std::vector<member_view>& members) {
 gateway_loop::response rest_list_members(gateway_loop& g, gateway_loop::request_context& r) {
   const auto arguments = list_of(r, limits::list_max);
   if (!arguments) co_return fail(r, arguments.error());
-  auto asked = g.read(
-      r.who.tenant->no, actors::members_query{{r.who.tenant->no, parse_room(r.parameters[0])}, r.who.user,
-                                              arguments->limit, arguments->cursor, arguments->offset});
+  auto asked =
+      g.read(r.who.tenant->no, actors::members_query{{r.who.tenant->no, parse_room(r.parameters[0])},
+                                                     r.who.user,
+                                                     arguments->limit,
+                                                     arguments->cursor,
+                                                     arguments->offset});
   auto answer = co_await std::move(asked);
   if (const auto* failed = std::get_if<error>(&answer)) co_return fail(r, *failed);
   const auto& list = std::get<actors::members_result_page>(answer).list;
@@ -52,8 +55,9 @@ gateway_loop::response rest_list_members(gateway_loop& g, gateway_loop::request_
 gateway_loop::response rest_add_members(gateway_loop& g, gateway_loop::request_context& r) {
   auto body = g.bodies().add_members(r.http.body);
   if (!body) co_return fail(r, body.error());
-  auto asked = g.command(r, parse_room(r.parameters[0]),
-                                 actors::add_members_command{std::move(body->users), body->role.value_or(member_role::member)});
+  auto asked = g.command(
+      r, parse_room(r.parameters[0]),
+      actors::add_members_command{std::move(body->users), body->role.value_or(member_role::member)});
   auto done = co_await std::move(asked);
   if (const auto* failed = std::get_if<error>(&done)) co_return fail(r, *failed);
   const auto& result = std::get<actors::members_result>(done);
@@ -69,7 +73,8 @@ gateway_loop::response rest_add_members(gateway_loop& g, gateway_loop::request_c
 }
 
 gateway_loop::response rest_remove_member(gateway_loop& g, gateway_loop::request_context& r) {
-  auto asked = g.command(r, parse_room(r.parameters[0]), actors::remove_member_command{user_id{r.parameters[1]}});
+  auto asked = g.command(r, parse_room(r.parameters[0]),
+                         actors::remove_member_command{user_id{r.parameters[1]}});
   auto done = co_await std::move(asked);
   if (const auto* failed = std::get_if<error>(&done)) co_return fail(r, *failed);
   co_return json_response(204, {});
@@ -105,13 +110,18 @@ gateway_loop::response move_cursor(gateway_loop& g, gateway_loop::request_contex
   const auto& outcome = (*moved)->rooms.front().outcome;
   if (const auto* failed = std::get_if<error>(&outcome)) co_return fail(r, *failed);
   const auto& state = std::get<store::cursor_state>(outcome);
-  co_return json_response(
-      200, R"({"success":true,"seq":)" + std::to_string((read ? state.last_read : state.last_ack).value) + "}");
+  co_return json_response(200, R"({"success":true,"seq":)" +
+                                   std::to_string((read ? state.last_read : state.last_ack).value) +
+                                   "}");
 }
 
 }  // namespace
 
-gateway_loop::response rest_ack(gateway_loop& g, gateway_loop::request_context& r) { return move_cursor(g, r, false); }
-gateway_loop::response rest_read(gateway_loop& g, gateway_loop::request_context& r) { return move_cursor(g, r, true); }
+gateway_loop::response rest_ack(gateway_loop& g, gateway_loop::request_context& r) {
+  return move_cursor(g, r, false);
+}
+gateway_loop::response rest_read(gateway_loop& g, gateway_loop::request_context& r) {
+  return move_cursor(g, r, true);
+}
 
 }  // namespace parley::net

@@ -1,7 +1,7 @@
-#include <utility>
-
 #include "net/routes.hpp"
 #include "protocol/server_frame.hpp"
+
+#include <utility>
 
 namespace parley::net {
 
@@ -17,7 +17,8 @@ gateway_loop::response rest_send(gateway_loop& g, gateway_loop::request_context&
   user_id sender;
   if (r.who.user) {
     if (body->sender && *body->sender != *r.who.user) {
-      co_return fail(r, error{error_code::authorization, "one sends in one's own name", "sender_id"});
+      co_return fail(r,
+                     error{error_code::authorization, "one sends in one's own name", "sender_id"});
     }
     sender = *r.who.user;
   } else if (body->sender) {
@@ -27,7 +28,8 @@ gateway_loop::response rest_send(gateway_loop& g, gateway_loop::request_context&
   }
   const auto room = parse_room(r.parameters[0]);
   const auto& used = m.client_msg_id.empty() ? *key : m.client_msg_id;
-  actors::send_command what{sender, m.content, m.meta, m.client_msg_id, std::nullopt, body_hash(m), m.reply_to};
+  actors::send_command what{sender,       m.content,    m.meta,    m.client_msg_id,
+                            std::nullopt, body_hash(m), m.reply_to};
   if (!used.empty()) what.key = hash128_of(used);
   const auto bytes = m.content.size() + m.meta.value.size();
   auto asked = g.command(r, room, std::move(what), bytes);
@@ -38,15 +40,17 @@ gateway_loop::response rest_send(gateway_loop& g, gateway_loop::request_context&
   std::string out;
   if (!sent.accepted.duplicate) {
     g.shared().messages_accepted.fetch_add(1, std::memory_order_relaxed);
-    append_entry(out, room,
-                 entry{sent.accepted.seq, sent.accepted.message, r.who.user, sent.accepted.created_at,
-                       message_body{std::move(sender), std::move(m.content), std::move(m.meta), m.reply_to,
-                                    std::move(m.client_msg_id), std::nullopt, std::nullopt}});
+    append_entry(
+        out, room,
+        entry{sent.accepted.seq, sent.accepted.message, r.who.user, sent.accepted.created_at,
+              message_body{std::move(sender), std::move(m.content), std::move(m.meta), m.reply_to,
+                           std::move(m.client_msg_id), std::nullopt, std::nullopt}});
     co_return json_response(r.dialect ? 200 : 201, std::move(out));
   }
   // The first result, served as the message is now (SPEC 1, 2.4).
-  auto reading = g.read(r.who.tenant->no,
-                                actors::message_query{{r.who.tenant->no, room}, sent.no, sent.accepted.message});
+  auto reading =
+      g.read(r.who.tenant->no,
+             actors::message_query{{r.who.tenant->no, room}, sent.no, sent.accepted.message});
   auto answer = co_await std::move(reading);
   if (auto* failed = std::get_if<error>(&answer)) {
     failed->stored = stored_state::unknown;
@@ -67,9 +71,13 @@ gateway_loop::response history(gateway_loop& g, gateway_loop::request_context& r
   if (!arguments) co_return fail(r, arguments.error());
   const auto position = position_of(r);
   if (!position) co_return fail(r, position.error());
-  auto asked = g.read(
-      r.who.tenant->no, actors::history_query{{r.who.tenant->no, parse_room(r.parameters[0])}, r.who.user, *position,
-                                              arguments->limit, arguments->offset, messages_only});
+  auto asked =
+      g.read(r.who.tenant->no, actors::history_query{{r.who.tenant->no, parse_room(r.parameters[0])},
+                                                     r.who.user,
+                                                     *position,
+                                                     arguments->limit,
+                                                     arguments->offset,
+                                                     messages_only});
   auto answer = co_await std::move(asked);
   if (const auto* failed = std::get_if<error>(&answer)) co_return fail(r, *failed);
   auto& page = std::get<actors::history_json>(answer);
@@ -88,9 +96,15 @@ gateway_loop::response history(gateway_loop& g, gateway_loop::request_context& r
 
 }  // namespace
 
-gateway_loop::response rest_messages(gateway_loop& g, gateway_loop::request_context& r) { return history(g, r, true); }
-gateway_loop::response rest_events(gateway_loop& g, gateway_loop::request_context& r) { return history(g, r, false); }
+gateway_loop::response rest_messages(gateway_loop& g, gateway_loop::request_context& r) {
+  return history(g, r, true);
+}
+gateway_loop::response rest_events(gateway_loop& g, gateway_loop::request_context& r) {
+  return history(g, r, false);
+}
 
-gateway_loop::response rest_ws(gateway_loop& g, gateway_loop::request_context& r) { return g.upgrade(r); }
+gateway_loop::response rest_ws(gateway_loop& g, gateway_loop::request_context& r) {
+  return g.upgrade(r);
+}
 
 }  // namespace parley::net

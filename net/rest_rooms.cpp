@@ -1,10 +1,10 @@
-#include <utility>
-
-#include <nlohmann/json.hpp>
-
 #include "net/routes.hpp"
 #include "protocol/json_canonical.hpp"
 #include "protocol/server_frame.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <utility>
 
 namespace parley::net {
 
@@ -21,13 +21,15 @@ std::vector<std::pair<user_id, member_role>> first_members(const create_room_bod
   return out;
 }
 
-std::optional<error> check_members(const create_room_body& body, const identity& who, const node_limits& bounds) {
+std::optional<error> check_members(const create_room_body& body, const identity& who,
+                                   const node_limits& bounds) {
   if (body.type == room_type::dm) {
     if (body.members.size() != 2) return invalid("members", "a dm has exactly two different users");
   } else if (body.members.empty() && who.user) {
     return invalid("members", "at least one member");
   }
-  if (body.members.size() > limits::members_max_per_call) return invalid("members", "at most 1000 at once");
+  if (body.members.size() > limits::members_max_per_call)
+    return invalid("members", "at most 1000 at once");
   if (bounds.max_room_members != 0 && body.members.size() > bounds.max_room_members) {
     return error{error_code::conflict, "the room would have too many members", "members"};
   }
@@ -36,7 +38,9 @@ std::optional<error> check_members(const create_room_body& body, const identity&
 
 /// What must be equal when the same key comes again.
 hash128 body_of(const create_room_body& b) {
-  nlohmann::json all{{"type", to_text(b.type)}, {"posting", to_text(b.posting)}, {"metadata", canonical_json(b.metadata)}};
+  nlohmann::json all{{"type", to_text(b.type)},
+                     {"posting", to_text(b.posting)},
+                     {"metadata", canonical_json(b.metadata)}};
   all["name"] = b.name ? nlohmann::json(*b.name) : nlohmann::json(nullptr);
   for (const auto& m : b.members) all["members"].push_back(m.value);
   return hash128_of(all.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
@@ -64,7 +68,8 @@ gateway_loop::response rest_create_room(gateway_loop& g, gateway_loop::request_c
   room.members = first_members(*body, r.who.user);
   room.max_rooms_per_user = g.options().limits.max_rooms_per_user;
   if (!key->empty()) {
-    room.key = store::new_room::call_key{r.who.user.value_or(user_id{}), hash128_of(*key), body_of(*body)};
+    room.key =
+        store::new_room::call_key{r.who.user.value_or(user_id{}), hash128_of(*key), body_of(*body)};
   }
   auto asked = g.create_room(std::move(room));
   auto made = co_await std::move(asked);
@@ -79,9 +84,11 @@ gateway_loop::response rest_create_room(gateway_loop& g, gateway_loop::request_c
         if (m.user == *r.who.user) role = m.role;
       }
     } else {
-      auto reading = g.read(r.who.tenant->no, actors::room_query{{r.who.tenant->no, made->info.id}, r.who.user});
+      auto reading = g.read(r.who.tenant->no,
+                            actors::room_query{{r.who.tenant->no, made->info.id}, r.who.user});
       auto seen = co_await std::move(reading);
-      if (auto* view = std::get_if<std::optional<store::room_view>>(&seen); view != nullptr && *view && (*view)->self) {
+      if (auto* view = std::get_if<std::optional<store::room_view>>(&seen);
+          view != nullptr && *view && (*view)->self) {
         role = (*view)->self->role;
       }
     }
@@ -97,8 +104,9 @@ gateway_loop::response rest_create_room(gateway_loop& g, gateway_loop::request_c
 gateway_loop::response rest_list_rooms(gateway_loop& g, gateway_loop::request_context& r) {
   const auto arguments = list_of(r, limits::list_max);
   if (!arguments) co_return fail(r, arguments.error());
-  auto asked = g.read(r.who.tenant->no, actors::rooms_query{r.who.tenant->no, r.who.user, arguments->limit,
-                                                                      arguments->cursor, arguments->offset});
+  auto asked =
+      g.read(r.who.tenant->no, actors::rooms_query{r.who.tenant->no, r.who.user, arguments->limit,
+                                                   arguments->cursor, arguments->offset});
   auto answer = co_await std::move(asked);
   if (const auto* failed = std::get_if<error>(&answer)) co_return fail(r, *failed);
   const auto& list = std::get<store::room_list>(answer);
@@ -132,8 +140,9 @@ gateway_loop::response rest_list_rooms(gateway_loop& g, gateway_loop::request_co
 }
 
 gateway_loop::response rest_get_room(gateway_loop& g, gateway_loop::request_context& r) {
-  auto asked = g.read(r.who.tenant->no,
-                                actors::room_query{{r.who.tenant->no, parse_room(r.parameters[0])}, r.who.user});
+  auto asked =
+      g.read(r.who.tenant->no,
+             actors::room_query{{r.who.tenant->no, parse_room(r.parameters[0])}, r.who.user});
   auto answer = co_await std::move(asked);
   if (const auto* failed = std::get_if<error>(&answer)) co_return fail(r, *failed);
   const auto& view = std::get<std::optional<store::room_view>>(answer);

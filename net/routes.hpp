@@ -1,11 +1,11 @@
 #pragma once
 /// SPEC section 4 as a table: method, path, who may call, handler. `/v1/…` and the same path without prefix.
 
+#include "net/gateway_loop.hpp"
+
 #include <cstdint>
 #include <span>
 #include <string_view>
-
-#include "net/gateway_loop.hpp"
 
 namespace parley::net {
 
@@ -29,12 +29,13 @@ struct route {
 struct route_match {
   const route* found = nullptr;
   bool path_known = false;
-  std::string allow;                      ///< of the path's methods, for 405
+  std::string allow;  ///< of the path's methods, for 405
   std::vector<std::string> parameters;
   bool dialect = false;
 };
 /// HEAD is looked up as GET.
-[[nodiscard]] route_match find_route(std::string_view method, const std::vector<std::string>& segments);
+[[nodiscard]] route_match find_route(std::string_view method,
+                                     const std::vector<std::string>& segments);
 
 // rest_*.cpp. In them a question is asked in one statement and awaited in the next: g++ 12 destroys braced temporaries
 // of a co_await's own full expression twice (GCC bug 99576 and its kin).

@@ -251,7 +251,10 @@ void subscriptions::raise_head(slot r, room_seq head) {
 // ---- publishes --------------------------------------------------------------------------------------------------
 
 void subscriptions::log(const actors::publish& m) {
-  log_.push_back({m.room, m.no, m.last_seq(), m.commit, m.gone, m.members});
+  // One that only says where the log stands is told to every snapshot; it means nothing to one that is newer.
+  const bool stands = m.frames.empty() && m.members.empty() && !m.gone;
+  log_.push_back({m.room, m.no, m.first_seq, m.last_seq(), stands ? commit_no{INT64_MAX} : m.commit,
+                  m.gone, m.members});
   while (log_.size() > limits::publish_log_entries) {
     log_.pop_front();
     ++log_begin_;
@@ -260,6 +263,9 @@ void subscriptions::log(const actors::publish& m) {
 
 void subscriptions::on(const actors::publish_ptr& m) {
   log(*m);
+  if (const auto r = find_room(m->room); r != no_slot) {
+    for (const auto s : rooms_[r].subs) stop_at_hole(s, m->first_seq);
+  }
   // Memberships first: a removal ends a subscription before any later entry, an addition may bring the room here.
   for (const auto& change : m->members) {
     const auto user = users_.find(user_key{m->room.tenant, change.user});
@@ -290,6 +296,17 @@ void subscriptions::on(const actors::publish_ptr& m) {
   for (const auto s : room.subs) make_due(s);
 }
 
+/// Publishes of a room are dense and in order. One that does not continue what a subscription knows comes after an actor
+/// that died before it published what it had appended: memberships may have changed in there, so nothing may be served
+/// across it.
+void subscriptions::stop_at_hole(slot s, room_seq first) {
+  auto& sub = subs_[s];
+  const bool ends = sub.has_stints ? stints_.at(s).back().until != never : sub.until != never;
+  if (ends || first.value - 1 <= std::max(rooms_[sub.room].head, sub.base).value) return;
+  sub.held = true;
+  ports_.restart(conns_[sub.conn].ref);
+}
+
 /// The room was deleted; its log ends there.
 void subscriptions::end_sub(slot s, room_seq last) {
   auto& sub = subs_[s];
@@ -313,6 +330,7 @@ void subscriptions::replay(slot c, std::uint64_t from, commit_no snapshot,
                             sub_in(e.room) == no_slot)) {
       continue;
     }
+    if (const auto s = sub_in(e.room); s != no_slot) stop_at_hole(s, e.first_seq);
     for (const auto& change : e.members) {
       if (change.user == conns_[c].user->user && e.room.tenant == conns_[c].user->tenant) {
         apply(c, e.room, e.no, e.commit, change);
@@ -342,8 +360,8 @@ void subscriptions::apply(slot c, const room_key& key, room_no no, commit_no com
       known_to = last.until != never ? last.until : last.start;
     }
     if (change.seq <= known_to) return;
-    const bool member_at_the_end = sub.has_stints ? stints_.at(s).back().until == never
-                                                  : sub.until == never || sub.told_only;
+    const bool member_at_the_end =
+        sub.has_stints ? stints_.at(s).back().until == never : sub.until == never || sub.told_only;
     if (change.joined && !member_at_the_end) {
       stints_[s].push_back({change.seq, never, added()});
       sub.has_stints = true;
@@ -816,8 +834,9 @@ void subscriptions::on_list(slot c, std::uint64_t log_position, const actors::re
 /// Never partial but silent (SPEC 2.9): `room`, or what a list has left, would be one too many.
 void subscriptions::say_not_live(connection_ref c, const std::string& room) {
   reply_error(c, {{}, {}, room},
-              error{error_code::conflict, room.empty() ? "too many rooms: the rest is not live on this connection"
-                                                       : "too many rooms: this one is not live on this connection"});
+              error{error_code::conflict,
+                    room.empty() ? "too many rooms: the rest is not live on this connection"
+                                 : "too many rooms: this one is not live on this connection"});
 }
 
 void subscriptions::plan_automatic(slot c, const store::positions& all) {
@@ -862,7 +881,8 @@ std::vector<room_key> subscriptions::plan_manual(
                             subs_[live].uses, asked.after.value_or(subs_[live].sent)});
       continue;
     }
-    if (!asked.room || !found[at] || removed_before(conns_[c], {tenant, *asked.room}, found[at]->last_seq) ||
+    if (!asked.room || !found[at] ||
+        removed_before(conns_[c], {tenant, *asked.room}, found[at]->last_seq) ||
         conns_[c].subs.size() >= options_.max_subscriptions) {
       sync.items.push_back({asked.text, sync_outcome::gone, no_slot, 0, {}});
       continue;
@@ -1143,8 +1163,7 @@ void subscriptions::check_invariants() const {
     PARLEY_ASSERT(find_sub(conns_[sub.conn], sub.room) == s);
     PARLEY_ASSERT(sub.sent <= std::max(room.head, sub.base));
     // No lost wake-up: who lags is due, held, waits for a page, is blocked or waits for a retry.
-    const bool lags =
-        sub.announcing || sub.sent < reach(sub) || sub.sent >= sub.until;
+    const bool lags = sub.announcing || sub.sent < reach(sub) || sub.sent >= sub.until;
     PARLEY_ASSERT(!lags || sub.queued || sub.held || sub.page_pending || sub.blocked || sub.retry);
     PARLEY_ASSERT(!sub.has_stints || !stints_.at(s).empty());
   }

@@ -12,6 +12,11 @@
 /// Relies on  a user is registered here before its room list is read; publishes of one room arrive in order; a reader's
 ///            answer carries the last commit that its snapshot has seen.
 
+#include "actors/messages.hpp"
+#include "protocol/client_frame.hpp"
+#include "protocol/ids.hpp"
+#include "protocol/wire_frame.hpp"
+
 #include <cstdint>
 #include <deque>
 #include <list>
@@ -22,11 +27,6 @@
 #include <utility>
 #include <variant>
 #include <vector>
-
-#include "actors/messages.hpp"
-#include "protocol/client_frame.hpp"
-#include "protocol/ids.hpp"
-#include "protocol/wire_frame.hpp"
 
 namespace parley::net {
 
@@ -48,6 +48,9 @@ class delivery_ports {
   [[nodiscard]] virtual bool takes(connection_ref c, std::size_t bytes) const = 0;
   /// False: the readers' queue is full; asked again at the next tick.
   virtual bool read(call_no call, tenant_no tenant, actors::read_query q) = 0;
+  /// What this connection should have been given is lost (a room's actor died): close it (1011) in a later turn; its
+  /// client resumes from the log.
+  virtual void restart(connection_ref c) = 0;
   /// run() is to be called in a later turn.
   virtual void wake() = 0;
 };
@@ -65,7 +68,7 @@ struct subscriptions_counters {
   std::uint64_t frames_from_ring = 0;
   std::uint64_t frames_from_pages = 0;
   std::uint64_t pages = 0;
-  std::uint64_t list_overflows = 0;        ///< room lists read again because the publish log had moved on
+  std::uint64_t list_overflows = 0;  ///< room lists read again because the publish log had moved on
   std::uint64_t reads_refused = 0;
 };
 
@@ -117,44 +120,45 @@ class subscriptions {
   struct stint {
     room_seq start;
     room_seq until = never;
-    frame_ptr announce;                    ///< `room.added`, sent first
+    frame_ptr announce;  ///< `room.added`, sent first
   };
   struct subscription {
-    slot conn = no_slot;                   ///< no_slot: free
+    slot conn = no_slot;  ///< no_slot: free
     slot room = no_slot;
     std::uint32_t uses = 0;
-    std::uint32_t in_room = 0;             ///< index in the room's list
+    std::uint32_t in_room = 0;  ///< index in the room's list
     room_seq sent;
-    room_seq until = never;                ///< the last entry this user may see; then `room.removed`
-    room_seq base;                         ///< membership changes up to here are in what it started from
-    bool queued : 1 = false;               ///< in due_
-    bool held : 1 = false;                 ///< its sync's turn has not come, or its outcome is being stated
-    bool syncing : 1 = false;              ///< its sync's turn is now
+    room_seq until = never;    ///< the last entry this user may see; then `room.removed`
+    room_seq base;             ///< membership changes up to here are in what it started from
+    bool queued : 1 = false;   ///< in due_
+    bool held : 1 = false;     ///< its sync's turn has not come, or its outcome is being stated
+    bool syncing : 1 = false;  ///< its sync's turn is now
     bool page_pending : 1 = false;
-    bool blocked : 1 = false;              ///< on its connection's bound
-    bool gone : 1 = false;                 ///< the room was deleted
+    bool blocked : 1 = false;  ///< on its connection's bound
+    bool gone : 1 = false;     ///< the room was deleted
     bool has_stints : 1 = false;
-    bool announcing : 1 = false;           ///< `room.added` goes first (announces_)
-    bool told_only : 1 = false;            ///< `room.added` only informs; nothing follows, not even `room.removed`
-    bool retry : 1 = false;                ///< in retry_
+    bool announcing : 1 = false;  ///< `room.added` goes first (announces_)
+    bool told_only : 1 =
+        false;  ///< `room.added` only informs; nothing follows, not even `room.removed`
+    bool retry : 1 = false;  ///< in retry_
   };
   struct room_state {
     room_key key;
     room_no no;
-    room_seq head;                         ///< of what was published here; all memberships up to it are applied
+    room_seq head;  ///< of what was published here; all memberships up to it are applied
     room_seq first_seq{1};
-    std::deque<frame_ptr> ring;            ///< frames (head − ring.size(), head]
+    std::deque<frame_ptr> ring;  ///< frames (head − ring.size(), head]
     std::size_t ring_bytes = 0;
     std::vector<slot> subs;
     std::list<slot>::iterator by_publish;
     bool used = false;
   };
   struct sync_item {
-    std::string room;                      ///< as text, for its outcome
+    std::string room;                          ///< as text, for its outcome
     std::optional<sync_outcome> stated_first;  ///< live, reset, gone: known at once
     slot sub = no_slot;
     std::uint32_t uses = 0;
-    room_seq at;                           ///< for live and reset: the stated position
+    room_seq at;  ///< for live and reset: the stated position
   };
   struct sync_request {
     reply_refs refs;
@@ -162,7 +166,11 @@ class subscriptions {
   };
   struct sync_state {
     bool automatic = false;
-    enum class ask : std::uint8_t { nothing, list, check } asking = ask::nothing;  ///< under way, or to be asked again
+    enum class ask : std::uint8_t {
+      nothing,
+      list,
+      check
+    } asking = ask::nothing;  ///< under way, or to be asked again
     reply_refs refs;
     sync_frame frame;
     std::vector<std::pair<room_id, room_seq>> start;  ///< automatic: for `sync.start`
@@ -172,24 +180,25 @@ class subscriptions {
     std::size_t rooms = 0;
     // The item whose turn it is:
     bool active = false;
-    bool reached = false;                  ///< all its entries are sent; its outcome is next
-    bool stated = false;                   ///< its outcome was stated before its entries (gap)
+    bool reached = false;  ///< all its entries are sent; its outcome is next
+    bool stated = false;   ///< its outcome was stated before its entries (gap)
     room_seq target;
-    bool queued = false;                   ///< in due_
+    bool queued = false;  ///< in due_
     bool blocked = false;
     std::deque<sync_request> next;
   };
   struct connection {
     connection_ref ref;
-    const user_key* user = nullptr;        ///< key in users_
+    const user_key* user = nullptr;  ///< key in users_
     std::uint32_t uses = 0;
     bool used = false;
-    bool goes_live = false;                ///< new rooms are live at once: automatic, or after rest:"live"
-    bool awaiting_list = false;            ///< membership changes wait in the publish log for the list's snapshot
+    bool goes_live = false;  ///< new rooms are live at once: automatic, or after rest:"live"
+    bool awaiting_list =
+        false;  ///< membership changes wait in the publish log for the list's snapshot
     bool registered = false;
     sync_mode mode = sync_mode::automatic;
-    commit_no list_commit;                 ///< changes up to here are in the list
-    std::vector<std::pair<slot, slot>> subs;            ///< (room, subscription), ascending
+    commit_no list_commit;                    ///< changes up to here are in the list
+    std::vector<std::pair<slot, slot>> subs;  ///< (room, subscription), ascending
     std::vector<slot> blocked;
     std::vector<std::pair<room_key, room_seq>> lost_rooms;  ///< while awaiting_list: removals already carried out
     std::unique_ptr<sync_state> sync;
@@ -197,6 +206,7 @@ class subscriptions {
   struct logged_publish {
     room_key room;
     room_no no;
+    room_seq first_seq;
     room_seq last_seq;
     commit_no commit;
     bool gone;
@@ -210,10 +220,10 @@ class subscriptions {
   enum class call_kind : std::uint8_t { list, check, subscribe, page };
   struct call_target {
     call_kind kind;
-    slot index;                            ///< connection, or subscription for a page
+    slot index;  ///< connection, or subscription for a page
     std::uint32_t uses;
-    std::uint64_t log_position;            ///< of the publish log when asked
-    reply_refs refs{};                     ///< of a subscribe
+    std::uint64_t log_position;  ///< of the publish log when asked
+    reply_refs refs{};           ///< of a subscribe
     room_id room{};
   };
 
@@ -232,11 +242,13 @@ class subscriptions {
   // publishes
   void log(const actors::publish& m);
   void replay(slot c, std::uint64_t from, commit_no snapshot, const std::vector<room_key>* only);
-  void apply(slot c, const room_key& room, room_no no, commit_no commit, const actors::member_change& change);
+  void apply(slot c, const room_key& room, room_no no, commit_no commit,
+             const actors::member_change& change);
   void ring_add(slot r, const std::vector<frame_ptr>& frames, room_seq first);
   void ring_drop(slot r);
   void raise_head(slot r, room_seq head);
   void end_sub(slot s, room_seq last);
+  void stop_at_hole(slot s, room_seq first);
   [[nodiscard]] static bool removed_before(const connection& c, const room_key& key, room_seq seq);
   void ring_trim();
 
@@ -263,7 +275,8 @@ class subscriptions {
   void plan_automatic(slot c, const store::positions& all);
   void confirm(connection_ref c, const reply_refs& refs, const room_id& room, slot s);
   void on_subscribed(slot c, const call_target& t, const actors::read_result& answer);
-  std::vector<room_key> plan_manual(slot c, const std::vector<std::optional<store::room_position>>& found,
+  std::vector<room_key> plan_manual(slot c,
+                                    const std::vector<std::optional<store::room_position>>& found,
                                     const store::positions* all);
   void step_sync(slot c);
   bool state_outcome(slot c, const sync_complete_info& s);
@@ -284,13 +297,13 @@ class subscriptions {
   std::vector<room_state> rooms_;
   std::vector<slot> free_rooms_;
   std::unordered_map<room_key, slot> by_room_;
-  std::list<slot> by_publish_;             ///< rooms, longest without a publish first: rings shrink from here
+  std::list<slot> by_publish_;  ///< rooms, longest without a publish first: rings shrink from here
   std::size_t ring_bytes_ = 0;
   std::unordered_map<slot, std::deque<stint>> stints_;
   std::unordered_map<slot, frame_ptr> announces_;
   std::deque<due_item> due_;
   std::deque<logged_publish> log_;
-  std::uint64_t log_begin_ = 0;            ///< number of log_.front()
+  std::uint64_t log_begin_ = 0;  ///< number of log_.front()
   std::unordered_map<call_no, call_target> calls_;
   call_no last_call_{};
   std::vector<due_item> retry_;

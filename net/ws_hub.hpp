@@ -6,20 +6,20 @@
 /// Bound      a connection's outbound bytes: `outbound_max_bytes` for what callers check with outbound_space(); replies,
 ///            pongs and the close frame may exceed it by `control_reserve_bytes`, then the connection is closed.
 
+#include "protocol/close_codes.hpp"
+#include "protocol/seams.hpp"
+#include "protocol/strong.hpp"
+#include "protocol/wire_frame.hpp"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
-
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-
-#include "protocol/close_codes.hpp"
-#include "protocol/seams.hpp"
-#include "protocol/strong.hpp"
-#include "protocol/wire_frame.hpp"
 
 namespace parley::net {
 
@@ -30,13 +30,14 @@ struct hub_options {
   std::size_t max_message_bytes = 128 * 1024;
   std::size_t outbound_max_bytes = 256 * 1024;
   std::size_t control_reserve_bytes = 64 * 1024;
-  std::chrono::milliseconds ping_interval{30000};     ///< first one jittered; dead after twice that of silence (4009)
-  std::chrono::milliseconds stall_timeout{30000};     ///< bytes to send and none taken for so long: 4008
+  std::chrono::milliseconds ping_interval{
+      30000};  ///< first one jittered; dead after twice that of silence (4009)
+  std::chrono::milliseconds stall_timeout{30000};  ///< bytes to send and none taken for so long: 4008
   /// Half a frame or message for so long: 1002. Whoever begins a frame and does not go on breaks the protocol; unlike
   /// 4008 and 4009 this must not invite the client to reconnect and do it again.
   std::chrono::milliseconds frame_timeout{10000};
-  std::chrono::milliseconds close_timeout{2000};      ///< from our close frame to the hard close
-  bool pings = true;                                  ///< false: no pings, and silence is no reason to close
+  std::chrono::milliseconds close_timeout{2000};  ///< from our close frame to the hard close
+  bool pings = true;  ///< false: no pings, and silence is no reason to close
   /// TCP_NOTSENT_LOWAT: what the kernel may hold beyond what is on its way, so that backpressure shows here and not as
   /// megabytes in the kernel. 0: the kernel's default (unlimited).
   std::size_t kernel_unsent_max_bytes = 128 * 1024;
@@ -68,16 +69,17 @@ struct hub_counters {
   std::uint64_t frames_out = 0;
   std::uint64_t bytes_in = 0;
   std::uint64_t bytes_out = 0;
-  std::uint64_t sends = 0;                             ///< sendmsg calls
+  std::uint64_t sends = 0;  ///< sendmsg calls
   std::uint64_t protocol_errors = 0;
   std::uint64_t heartbeat_lost = 0;
   std::uint64_t stalled = 0;
-  std::uint64_t flushed_in_turn = 0;                   ///< connections written to at the end of turns
+  std::uint64_t flushed_in_turn = 0;  ///< connections written to at the end of turns
 };
 
 class ws_hub {
  public:
-  ws_hub(boost::asio::io_context& io, const hub_options& options, const clock& now, random_source& random, hub_events& events);
+  ws_hub(boost::asio::io_context& io, const hub_options& options, const clock& now,
+         random_source& random, hub_events& events);
   /// Closes all sockets; no callbacks.
   ~ws_hub();
   ws_hub(const ws_hub&) = delete;

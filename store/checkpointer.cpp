@@ -46,7 +46,8 @@ db_result<void> checkpointer::restart() {
   const bool alone = gate_.close(2 * reader_slice);
   db_result<checkpoint_result> done = checkpoint_result{.busy = true};
   // With the gate closed only a reader of another process (verify) can be in the way.
-  if (alone) done = db_.checkpoint(checkpoint_mode::restart, static_cast<int>((2 * reader_slice).count()));
+  if (alone)
+    done = db_.checkpoint(checkpoint_mode::restart, static_cast<int>((2 * reader_slice).count()));
   gate_.open();
   if (!done) return done.error();
   if (done->busy) {

@@ -9,24 +9,28 @@
 ///            appending; so the file keeps its size, and is never truncated while serving.
 /// Failures   are the caller's: an I/O error in a checkpoint is fatal (I10), since pages may be gone that were in doubt.
 
-#include <chrono>
-#include <cstdint>
-
 #include "protocol/seams.hpp"
 #include "store/reader_gate.hpp"
 #include "store/sqlite_db.hpp"
 
+#include <chrono>
+#include <cstdint>
+
 namespace parley::store {
 
 struct checkpoint_options {
-  std::int64_t piece_pages = 1000;     ///< a piece is due when so many frames are not in the database file yet
-  std::int64_t limit_pages = 16384;    ///< past it the WAL is made to start over
+  std::int64_t piece_pages =
+      1000;  ///< a piece is due when so many frames are not in the database file yet
+  std::int64_t limit_pages = 16384;  ///< past it the WAL is made to start over
 };
 
 class checkpointer {
  public:
   checkpointer(connection& db, reader_gate& gate, const clock& now, checkpoint_options options)
-      : db_(db), gate_(gate), clock_(now), options_(options) {}
+      : db_(db),
+        gate_(gate),
+        clock_(now),
+        options_(options) {}
 
   /// Does what is due now, if anything.
   db_result<void> run_due(mono_time now);
@@ -45,7 +49,7 @@ class checkpointer {
   reader_gate& gate_;
   const clock& clock_;
   checkpoint_options options_;
-  std::int64_t moved_pages_ = 0;       ///< frames of the current WAL that are in the database file
+  std::int64_t moved_pages_ = 0;  ///< frames of the current WAL that are in the database file
   mono_time next_piece_{};
   mono_time next_restart_{};
 };

@@ -2,12 +2,12 @@
 /// The hash that links the commits: SHA-256 over the hash of the commit before and, for each row that this one appended,
 /// what never changes of it. The mark, `verify`, backups and later replication compare histories by it.
 
-#include <cstdint>
-#include <string>
-
 #include "protocol/entry.hpp"
 #include "protocol/hash.hpp"
 #include "protocol/ids.hpp"
+
+#include <cstdint>
+#include <string>
 
 namespace parley::store {
 
@@ -37,7 +37,8 @@ class commit_chain {
   /// Little endian, 8 bytes.
   void append(std::int64_t v) {
     char out[8];
-    for (unsigned i = 0; i < 8; ++i) out[i] = static_cast<char>(static_cast<std::uint64_t>(v) >> (8 * i));
+    for (unsigned i = 0; i < 8; ++i)
+      out[i] = static_cast<char>(static_cast<std::uint64_t>(v) >> (8 * i));
     bytes_.append(out, sizeof out);
   }
 

@@ -2,11 +2,11 @@
 /// What the store asks of the directory that its files lie in: no network file system, names that survive power loss, and
 /// a little space kept back for a start on a full disk.
 
+#include "protocol/result.hpp"
+
 #include <cstddef>
 #include <filesystem>
 #include <string_view>
-
-#include "protocol/result.hpp"
 
 namespace parley::store {
 

@@ -124,7 +124,8 @@ db_result<entry_body> entry_decoder::body_of(entry_kind kind, const statement::r
       b.deleted_at = row.optional_time(c_deleted_at);
       return entry_body{std::move(b)};
     }
-    case entry_kind::message_edited: return edited(row);
+    case entry_kind::message_edited:
+      return edited(row);
     case entry_kind::message_deleted:
       return entry_body{
           message_deleted_body{row.number<room_seq>(c_target_seq), row.time(c_deleted_at)}};
@@ -145,7 +146,8 @@ db_result<entry_body> entry_decoder::body_of(entry_kind kind, const statement::r
     }
     case entry_kind::member_joined:
     case entry_kind::member_left:
-    case entry_kind::member_updated: break;
+    case entry_kind::member_updated:
+      break;
   }
   const auto stored = parse_members_body(row.text(c_body));
   if (!stored || (kind == entry_kind::member_updated && stored->users.size() != 1)) {
@@ -154,12 +156,10 @@ db_result<entry_body> entry_decoder::body_of(entry_kind kind, const statement::r
   auto users = names_of(stored->users);
   if (!users) return users.error();
   if (kind == entry_kind::member_joined) {
-    return entry_body{
-        member_joined_body{std::move(*users), static_cast<member_role>(stored->role)}};
+    return entry_body{member_joined_body{std::move(*users), static_cast<member_role>(stored->role)}};
   }
   if (kind == entry_kind::member_left) {
-    return entry_body{
-        member_left_body{std::move(*users), static_cast<leave_reason>(stored->reason)}};
+    return entry_body{member_left_body{std::move(*users), static_cast<leave_reason>(stored->reason)}};
   }
   return entry_body{
       member_updated_body{std::move(users->front()), static_cast<member_role>(stored->role)}};

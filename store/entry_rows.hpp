@@ -2,15 +2,15 @@
 /// A log entry's stored form: the columns of `messages` (docs/store-format.md has the table of kinds).
 /// Pure but for the names of users, which are numbers in the file.
 
+#include "protocol/entry.hpp"
+#include "store/sqlite_db.hpp"
+#include "store/user_names.hpp"
+
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "protocol/entry.hpp"
-#include "store/sqlite_db.hpp"
-#include "store/user_names.hpp"
 
 namespace parley::store {
 

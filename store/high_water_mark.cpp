@@ -1,20 +1,20 @@
 #include "store/high_water_mark.hpp"
 
+#include "protocol/assert.hpp"
+
 #include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <string_view>
-
-#include "protocol/assert.hpp"
 
 namespace parley::store {
 namespace {
 
 constexpr std::string_view magic = "PARLMARK";
 constexpr std::uint64_t format_version = 1;
-constexpr std::size_t slot_bytes = 512;         // one sector: most disks write it whole
+constexpr std::size_t slot_bytes = 512;  // one sector: most disks write it whole
 constexpr std::size_t checked_bytes = slot_bytes - sizeof(sha256_digest);
-constexpr std::int64_t slot_distance = 4096;    // one page: writing one slot can't tear the other
+constexpr std::int64_t slot_distance = 4096;  // one page: writing one slot can't tear the other
 constexpr std::uint64_t flag_clean = 1;
 constexpr std::uint64_t flag_normal = 2;
 constexpr std::size_t epoch_field = 32;

@@ -7,27 +7,27 @@
 ///            time: a torn write costs the newer one, and the older is still true.
 /// Form       docs/store-format.md.
 
-#include <cstdint>
-#include <optional>
-#include <string>
-
 #include "protocol/hash.hpp"
 #include "protocol/ids.hpp"
 #include "protocol/seams.hpp"
 #include "protocol/uuid.hpp"
 #include "store/vfs_file.hpp"
 
+#include <cstdint>
+#include <optional>
+#include <string>
+
 namespace parley::store {
 
 struct water_mark {
-  uuid database;                 ///< made with the database file
+  uuid database;  ///< made with the database file
   epoch_id epoch;
   commit_no commit;
-  sha256_digest hash{};          ///< of that commit
-  log_id last_id;                ///< the newest log id at that commit
-  bool clean = false;            ///< nothing was written after it, and all was checkpointed
-  bool normal = false;           ///< written while durability was `normal`
-  std::string boot_id;           ///< of the machine's boot that wrote it
+  sha256_digest hash{};  ///< of that commit
+  log_id last_id;        ///< the newest log id at that commit
+  bool clean = false;    ///< nothing was written after it, and all was checkpointed
+  bool normal = false;   ///< written while durability was `normal`
+  std::string boot_id;   ///< of the machine's boot that wrote it
   utc_time written_at{};
 
   bool operator==(const water_mark&) const = default;
@@ -45,7 +45,7 @@ class high_water_mark {
  private:
   vfs_file file_;
   std::optional<water_mark> found_;
-  std::uint64_t sequence_ = 0;   ///< of the newest slot
+  std::uint64_t sequence_ = 0;  ///< of the newest slot
 };
 
 /// What the database itself says, to compare with the mark.

@@ -24,32 +24,38 @@ log_appender::log_appender(connection& db, user_names& users, room_ends& rooms, 
       next_id_(next),
       idempotency_ttl_(idempotency_ttl),
       insert_message_(db,
-                      "INSERT INTO messages(id, tenant_no, room_no, seq, kind, message_id, target_seq, actor_no, "
-                      "sender_no, content, meta, reply_to, client_msg_id, body, created_at, edited_at, deleted_at) "
+                      "INSERT INTO messages(id, tenant_no, room_no, seq, kind, message_id, "
+                      "target_seq, actor_no, sender_no, content, meta, reply_to, client_msg_id, "
+                      "body, created_at, edited_at, deleted_at) "
                       "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
       insert_index_(db,
                     "INSERT INTO room_log(room_no, seq, id, kind, sender_no, deleted) "
                     "VALUES(?, ?, ?, ?, ?, ?)"),
       // A key that is past its time and not yet swept is as good as none.
       insert_key_(db,
-                  "INSERT INTO send_keys(room_no, sender_no, key, call, body, seq, message_id, created_at) "
-                  "VALUES(?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(room_no, sender_no, key) DO UPDATE SET "
-                  "call = excluded.call, body = excluded.body, seq = excluded.seq, "
+                  "INSERT INTO send_keys(room_no, sender_no, key, call, body, seq, message_id, "
+                  "created_at) VALUES(?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(room_no, sender_no, key) "
+                  "DO UPDATE SET call = excluded.call, body = excluded.body, seq = excluded.seq, "
                   "message_id = excluded.message_id, created_at = excluded.created_at "
                   "WHERE created_at < ?"),
       select_target_(db,
                      "SELECT l.id, l.kind, l.deleted, m.message_id FROM room_log l "
                      "JOIN messages m ON m.id = l.id WHERE l.room_no = ? AND l.seq = ?"),
       edit_(db, "UPDATE messages SET content = ?2, meta = ?3, edited_at = ?4 WHERE id = ?1"),
-      remove_content_(db, "UPDATE messages SET content = '', meta = NULL, deleted_at = ?2 WHERE id = ?1"),
+      remove_content_(
+          db, "UPDATE messages SET content = '', meta = NULL, deleted_at = ?2 WHERE id = ?1"),
       mark_deleted_(db, "UPDATE room_log SET deleted = 1 WHERE room_no = ? AND seq = ?"),
-      insert_member_(db,
-                     "INSERT INTO room_members(tenant_no, user_no, room_no, role, joined_seq, joined_at) "
-                     "VALUES(?, ?, ?, ?, ?, ?)"),
-      delete_member_(db, "DELETE FROM room_members WHERE tenant_no = ? AND user_no = ? AND room_no = ?"),
-      delete_cursor_(db, "DELETE FROM delivery_state WHERE tenant_no = ? AND user_no = ? AND room_no = ?"),
+      insert_member_(
+          db,
+          "INSERT INTO room_members(tenant_no, user_no, room_no, role, joined_seq, joined_at) "
+          "VALUES(?, ?, ?, ?, ?, ?)"),
+      delete_member_(
+          db, "DELETE FROM room_members WHERE tenant_no = ? AND user_no = ? AND room_no = ?"),
+      delete_cursor_(
+          db, "DELETE FROM delivery_state WHERE tenant_no = ? AND user_no = ? AND room_no = ?"),
       update_role_(db,
-                   "UPDATE room_members SET role = ?4 WHERE tenant_no = ?1 AND user_no = ?2 AND room_no = ?3"),
+                   "UPDATE room_members SET role = ?4 WHERE tenant_no = ?1 AND user_no = ?2 "
+                   "AND room_no = ?3"),
       count_members_(db, "UPDATE rooms SET member_count = member_count + ? WHERE room_no = ?"),
       update_name_(db, "UPDATE rooms SET name = ?2, updated_at = ?3 WHERE room_no = ?1"),
       update_metadata_(db, "UPDATE rooms SET metadata = ?2, updated_at = ?3 WHERE room_no = ?1"),
@@ -82,8 +88,8 @@ write_result<log_id> log_appender::append(const append_row& row, commit_chain& c
   const entry_kind kind = e.kind();
   std::optional<message_id> message;
   if (is_about_a_message(kind)) message = e.message;
-  if (!insert_message_.run(id, row.tenant, row.room, e.seq, kind, message, c.target_seq, actor, c.sender,
-                           c.content, c.meta, c.reply_to, null_if_empty(c.client_msg_id),
+  if (!insert_message_.run(id, row.tenant, row.room, e.seq, kind, message, c.target_seq, actor,
+                           c.sender, c.content, c.meta, c.reply_to, null_if_empty(c.client_msg_id),
                            null_if_empty(c.body), e.created_at, c.edited_at, c.deleted_at)) {
     return write_failed(db_.last_failure(), row.key ? item_step::later : item_step::first);
   }
@@ -143,8 +149,7 @@ write_result<void> log_appender::fill(const append_row& row, const message_delet
   return {};
 }
 
-write_result<void> log_appender::fill(const append_row& row, const member_joined_body& b,
-                                      columns& c) {
+write_result<void> log_appender::fill(const append_row& row, const member_joined_body& b, columns& c) {
   auto users = intern(row.tenant, b.users);
   if (!users) return users.error();
   c.members = std::move(*users);
@@ -152,8 +157,7 @@ write_result<void> log_appender::fill(const append_row& row, const member_joined
   return {};
 }
 
-write_result<void> log_appender::fill(const append_row& row, const member_left_body& b,
-                                      columns& c) {
+write_result<void> log_appender::fill(const append_row& row, const member_left_body& b, columns& c) {
   auto users = intern(row.tenant, b.users);
   if (!users) return users.error();
   c.members = std::move(*users);
@@ -247,7 +251,8 @@ bool log_appender::write_held_back_keys() {
 write_result<void> log_appender::take_effect(const append_row& row, const columns& c) {
   const entry& e = row.e;
   switch (e.kind()) {
-    case entry_kind::message: return {};
+    case entry_kind::message:
+      return {};
     case entry_kind::message_edited: {
       const auto& b = std::get<message_edited_body>(e.body);
       return later_one_row(edit_.run(c.target, b.content, b.meta, b.edited_at), "edit a message");
@@ -258,11 +263,14 @@ write_result<void> log_appender::take_effect(const append_row& row, const column
       if (!done) return done;
       return later_one_row(mark_deleted_.run(row.room, b.message_seq), "mark a deleted message");
     }
-    case entry_kind::member_joined: return join(row, std::get<member_joined_body>(e.body), c);
-    case entry_kind::member_left: return leave(row, c);
+    case entry_kind::member_joined:
+      return join(row, std::get<member_joined_body>(e.body), c);
+    case entry_kind::member_left:
+      return leave(row, c);
     case entry_kind::member_updated:
       return change_role(row, std::get<member_updated_body>(e.body), c);
-    case entry_kind::room_updated: return change_room(row, std::get<room_updated_body>(e.body));
+    case entry_kind::room_updated:
+      return change_room(row, std::get<room_updated_body>(e.body));
   }
   return inconsistent("an entry of an unknown kind");
 }
@@ -270,8 +278,8 @@ write_result<void> log_appender::take_effect(const append_row& row, const column
 write_result<void> log_appender::join(const append_row& row, const member_joined_body& b,
                                       const columns& c) {
   for (const user_no user : c.members) {
-    auto done = later(
-        insert_member_.run(row.tenant, user, row.room, b.role, row.e.seq, row.e.created_at));
+    auto done =
+        later(insert_member_.run(row.tenant, user, row.room, b.role, row.e.seq, row.e.created_at));
     if (!done) return done;
   }
   return later(count_members_.run(c.members.size(), row.room));

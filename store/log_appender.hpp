@@ -5,17 +5,17 @@
 /// Owner      the writer, inside its transaction.
 /// Invariants log ids strictly increase and are never given twice, whatever is rolled back; seq per room is dense (I2).
 
-#include <chrono>
-#include <cstdint>
-#include <optional>
-#include <string>
-#include <vector>
-
 #include "store/commit_chain.hpp"
 #include "store/room_ends.hpp"
 #include "store/sqlite_db.hpp"
 #include "store/store.hpp"
 #include "store/user_names.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace parley::store {
 
@@ -80,7 +80,8 @@ class log_appender {
   write_result<void> take_effect(const append_row& row, const columns& c);
   write_result<void> join(const append_row& row, const member_joined_body& b, const columns& c);
   write_result<void> leave(const append_row& row, const columns& c);
-  write_result<void> change_role(const append_row& row, const member_updated_body& b, const columns& c);
+  write_result<void> change_role(const append_row& row, const member_updated_body& b,
+                                 const columns& c);
   write_result<void> change_room(const append_row& row, const room_updated_body& b);
   /// A statement that comes after the first of an item.
   write_result<void> later(bool done);

@@ -1,10 +1,10 @@
 #include "store/migrations.hpp"
 
-#include <array>
-#include <string>
-
 #include "protocol/hash.hpp"
 #include "store/chatapi_views.hpp"
+
+#include <array>
+#include <string>
 
 namespace parley::store {
 namespace {
@@ -211,16 +211,16 @@ void apply(connection& db, const migration& step, utc_time now, random_source& r
 
 error not_ours() {
   return {.code = error_code::conflict,
-          .message = "the file is a SQLite database, but not one of Parley's: give another path, or "
-                     "`parley import` it",
+          .message =
+              "the file is a SQLite database, but not one of Parley's: give another path, or "
+              "`parley import` it",
           .field = "file"};
 }
 
 error too_new(std::int64_t theirs) {
   return {.code = error_code::conflict,
           .message = "the database has schema version " + std::to_string(theirs) +
-                     ", this program knows versions up to " +
-                     std::to_string(newest_schema_version()) +
+                     ", this program knows versions up to " + std::to_string(newest_schema_version()) +
                      ": run the newer program, or restore a backup made before the upgrade",
           .field = "schema"};
 }
@@ -235,7 +235,8 @@ found_schema look(connection& db) {
   f.ours = db.integer_or_throw("PRAGMA application_id") == application_id;
   f.version = db.integer_or_throw("PRAGMA user_version");
   // A crash while the file was being made leaves an empty schema: as good as new.
-  f.empty = !f.ours && f.version == 0 && db.integer_or_throw("SELECT count(*) FROM sqlite_schema") == 0;
+  f.empty =
+      !f.ours && f.version == 0 && db.integer_or_throw("SELECT count(*) FROM sqlite_schema") == 0;
   return f;
 }
 

@@ -3,14 +3,14 @@
 /// transaction with that number in it, so a crash leaves a database of some version, never one in between.
 /// docs/store-format.md explains the tables.
 
+#include "protocol/result.hpp"
+#include "protocol/seams.hpp"
+#include "store/sqlite_db.hpp"
+
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
-
-#include "protocol/result.hpp"
-#include "protocol/seams.hpp"
-#include "store/sqlite_db.hpp"
 
 namespace parley::store {
 
@@ -27,7 +27,7 @@ struct migration {
 inline constexpr std::int64_t application_id = 0x5041524c;  // "PARL"
 
 struct migrated {
-  bool created = false;      ///< the database was empty
+  bool created = false;  ///< the database was empty
   std::int64_t from = 0;
   std::int64_t to = 0;
 };

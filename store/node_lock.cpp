@@ -26,10 +26,10 @@ std::string holder(int fd) {
 
 result<node_lock> node_lock::take(const std::filesystem::path& file, utc_time now) {
   const auto failed = [&](int code) {
-    return error{.code = error_code::unavailable,
-                 .message = "can't lock " + file.string() + ": " +
-                            std::generic_category().message(code),
-                 .field = "lock"};
+    return error{
+        .code = error_code::unavailable,
+        .message = "can't lock " + file.string() + ": " + std::generic_category().message(code),
+        .field = "lock"};
   };
   const int fd = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return failed(errno);

@@ -3,11 +3,11 @@
 /// opening and closing the database itself would drop SQLite's locks (I6). The kernel lets go of it when the process ends,
 /// however it ends; the file stays and means nothing.
 
-#include <filesystem>
-#include <string>
-
 #include "protocol/result.hpp"
 #include "protocol/seams.hpp"
+
+#include <filesystem>
+#include <string>
 
 namespace parley::store {
 

@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::string_view digits =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-constexpr std::size_t raw_bytes = 1 + 8 + 8 + 4;    // kind, two numbers, the check
+constexpr std::size_t raw_bytes = 1 + 8 + 8 + 4;  // kind, two numbers, the check
 constexpr std::size_t text_bytes = raw_bytes / 3 * 4;
 static_assert(raw_bytes % 3 == 0, "so there is one spelling of each cursor, and no padding");
 
@@ -38,7 +38,8 @@ std::string encode_cursor(cursor_kind kind, const cursor_position& position) {
   out.reserve(text_bytes);
   for (std::size_t i = 0; i < raw.size(); i += 3) {
     std::uint32_t bits = 0;
-    for (std::size_t k = 0; k < 3; ++k) bits = (bits << 8U) | static_cast<unsigned char>(raw[i + k]);
+    for (std::size_t k = 0; k < 3; ++k)
+      bits = (bits << 8U) | static_cast<unsigned char>(raw[i + k]);
     for (unsigned shift : {18U, 12U, 6U, 0U}) out += digits[(bits >> shift) & 63U];
   }
   return out;

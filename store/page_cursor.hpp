@@ -11,7 +11,12 @@
 namespace parley::store {
 
 /// Which list a cursor belongs to: one of another list is a damaged one.
-enum class cursor_kind : std::uint8_t { rooms_of_user = 1, rooms_of_tenant = 2, members = 3, tenants = 4 };
+enum class cursor_kind : std::uint8_t {
+  rooms_of_user = 1,
+  rooms_of_tenant = 2,
+  members = 3,
+  tenants = 4
+};
 
 /// A position in the order of the list: the last item that was given.
 using cursor_position = std::array<std::int64_t, 2>;

@@ -6,13 +6,14 @@ room_ends::room_ends(connection& db, std::size_t max_rooms)
     : db_(db),
       ends_(max_rooms),
       numbers_(max_rooms),
-      select_end_(db,
-                  "SELECT r.tenant_no, r.deleted_at IS NULL, coalesce((SELECT l.seq FROM room_log l "
-                  "WHERE l.room_no = r.room_no ORDER BY l.seq DESC LIMIT 1), r.first_seq - 1) "
-                  "FROM rooms r WHERE r.room_no = ?"),
-      select_no_(db,
-                 "SELECT room_no FROM rooms WHERE tenant_no = ? AND room_id = ? AND deleted_at IS NULL") {
-}
+      select_end_(
+          db,
+          "SELECT r.tenant_no, r.deleted_at IS NULL, coalesce((SELECT l.seq FROM room_log l "
+          "WHERE l.room_no = r.room_no ORDER BY l.seq DESC LIMIT 1), r.first_seq - 1) "
+          "FROM rooms r WHERE r.room_no = ?"),
+      select_no_(
+          db,
+          "SELECT room_no FROM rooms WHERE tenant_no = ? AND room_id = ? AND deleted_at IS NULL") {}
 
 db_result<room_end*> room_ends::find(tenant_no tenant, room_no room) {
   room_end* end = ends_.find(room);

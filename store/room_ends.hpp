@@ -5,19 +5,19 @@
 /// Invariants what is here is what the transaction would read. After a rollback nothing is: forget_all().
 /// Bound      `max_rooms`, about 150 bytes a room.
 
-#include <cstddef>
-#include <optional>
-
 #include "protocol/ids.hpp"
 #include "store/bounded_cache.hpp"
 #include "store/sqlite_db.hpp"
+
+#include <cstddef>
+#include <optional>
 
 namespace parley::store {
 
 struct room_end {
   tenant_no tenant;
   room_seq last_seq;
-  bool live = true;              ///< false: a tombstone
+  bool live = true;  ///< false: a tombstone
 };
 
 class room_ends {

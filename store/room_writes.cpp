@@ -1,10 +1,10 @@
 #include "store/room_writes.hpp"
 
-#include <algorithm>
-#include <set>
-
 #include "protocol/limits.hpp"
 #include "store/write_failure.hpp"
+
+#include <algorithm>
+#include <set>
 
 namespace parley::store {
 namespace {
@@ -26,48 +26,62 @@ room_writes::room_writes(connection& db, user_names& users, room_ends& rooms, co
       clock_(now),
       idempotency_ttl_(idempotency_ttl),
       select_call_key_(db,
-                       "SELECT call, body, result_no FROM call_keys "
-                       "WHERE tenant_no = ? AND scope_no = ? AND key = ? AND created_at >= ?"),
+                       "SELECT call, body, result_no FROM call_keys WHERE tenant_no = ? "
+                       "AND scope_no = ? AND key = ? AND created_at >= ?"),
       // OR REPLACE: one that is past its time and not yet swept.
       insert_call_key_(db,
-                       "INSERT OR REPLACE INTO call_keys(tenant_no, scope_no, key, call, body, result_no, created_at) "
-                       "VALUES(?, ?, ?, ?, ?, ?, ?)"),
-      select_dm_(db, "SELECT room_no FROM rooms WHERE tenant_no = ? AND dm_key = ? AND deleted_at IS NULL"),
+                       "INSERT "
+                       "OR REPLACE INTO call_keys(tenant_no, scope_no, key, call, body, "
+                       "result_no, created_at) VALUES(?, ?, ?, ?, ?, ?, ?)"),
+      select_dm_(
+          db,
+          "SELECT room_no FROM rooms WHERE tenant_no = ? AND dm_key = ? AND deleted_at IS NULL"),
       count_rooms_(db,
                    "SELECT count(*) FROM (SELECT 1 FROM room_members m "
                    "JOIN rooms r ON r.room_no = m.room_no AND r.deleted_at IS NULL "
                    "WHERE m.tenant_no = ? AND m.user_no = ? LIMIT ?)"),
       insert_room_(db,
-                   "INSERT INTO rooms(tenant_no, room_id, type, dm_key, name, metadata, posting, member_count, "
-                   "created_by, created_at, updated_at) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
-      insert_member_(db,
-                     "INSERT INTO room_members(tenant_no, user_no, room_no, role, joined_seq, joined_at) "
-                     "VALUES(?, ?, ?, ?, ?, ?)"),
+                   "INSERT INTO rooms(tenant_no, room_id, type, dm_key, name, metadata, posting, "
+                   "member_count, created_by, created_at, updated_at) "
+                   "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+      insert_member_(
+          db,
+          "INSERT INTO room_members(tenant_no, user_no, room_no, role, joined_seq, joined_at) "
+          "VALUES(?, ?, ?, ?, ?, ?)"),
       select_room_by_no_(db, {"SELECT ", room_columns,
                               " FROM rooms r WHERE r.room_no = ? AND r.deleted_at IS NULL"}),
-      select_room_by_id_(db, {"SELECT ", room_columns,
-                              " FROM rooms r WHERE r.tenant_no = ? AND r.room_id = ? AND r.deleted_at IS NULL"}),
+      select_room_by_id_(
+          db, {"SELECT ", room_columns,
+               " FROM rooms r WHERE r.tenant_no = ? AND r.room_id = ? AND r.deleted_at IS NULL"}),
       delete_room_(db,
-                   "UPDATE rooms SET deleted_at = ?3 WHERE tenant_no = ?1 AND room_no = ?2 AND deleted_at IS NULL"),
-      select_members_(db,
-                      "SELECT user_no, role, joined_seq, joined_at FROM room_members WHERE room_no = ? "
-                      "ORDER BY user_no"),
+                   "UPDATE rooms SET deleted_at = ?3 WHERE tenant_no = ?1 AND room_no = ?2 "
+                   "AND deleted_at IS NULL"),
+      select_members_(
+          db,
+          "SELECT user_no, role, joined_seq, joined_at FROM room_members WHERE room_no = ? "
+          "ORDER BY user_no"),
       select_keys_(db,
                    "SELECT sender_no, key, call, body, seq, message_id, created_at FROM send_keys "
                    "WHERE room_no = ? AND created_at >= ? LIMIT ?"),
-      insert_tenant_(db, "INSERT INTO tenants(tenant_id, name, config, created_at) VALUES(?, ?, ?, ?)"),
-      insert_credential_(db,
-                         "INSERT INTO credentials(tenant_no, key_id, kind, sha256, sealed, created_at) "
-                         "VALUES(?, ?, ?, ?, ?, ?)"),
-      select_cursor_(db,
-                     "SELECT m.joined_seq, d.last_ack, d.last_read FROM room_members m "
-                     "LEFT JOIN delivery_state d ON d.tenant_no = m.tenant_no AND d.user_no = m.user_no "
-                     "AND d.room_no = m.room_no WHERE m.tenant_no = ? AND m.user_no = ? AND m.room_no = ?"),
-      upsert_cursor_(db,
-                     "INSERT INTO delivery_state(tenant_no, user_no, room_no, last_ack, last_read, updated_at) "
-                     "VALUES(?, ?, ?, ?, ?, ?) ON CONFLICT(tenant_no, user_no, room_no) DO UPDATE SET "
-                     "last_ack = max(last_ack, excluded.last_ack), last_read = max(last_read, excluded.last_read), "
-                     "updated_at = excluded.updated_at") {}
+      insert_tenant_(db,
+                     "INSERT INTO tenants(tenant_id, name, config, created_at) VALUES(?, ?, ?, ?)"),
+      insert_credential_(
+          db,
+          "INSERT INTO credentials(tenant_no, key_id, kind, sha256, sealed, created_at) "
+          "VALUES(?, ?, ?, ?, ?, ?)"),
+      select_cursor_(
+          db,
+          "SELECT m.joined_seq, d.last_ack, d.last_read FROM room_members m "
+          "LEFT JOIN delivery_state d ON d.tenant_no = m.tenant_no AND d.user_no = m.user_no "
+          "AND d.room_no = m.room_no WHERE m.tenant_no = ? AND m.user_no = ? AND m.room_no = ?"),
+      upsert_cursor_(
+          db,
+          "INSERT INTO delivery_state(tenant_no, user_no, room_no, last_ack, last_read, "
+          "updated_at) "
+          "VALUES(?, ?, ?, ?, ?, ?) ON CONFLICT(tenant_no, user_no, room_no) "
+          "DO UPDATE SET last_ack = max(last_ack, excluded.last_ack), last_read = max(last_read, "
+          "excluded.last_read), "
+          "updated_at = excluded.updated_at") {}
 
 // ------------------------------------------------------------------------------------------------------ create_room
 
@@ -98,8 +112,7 @@ write_result<created_room> room_writes::create_room(const new_room& room) {
   return insert_room(room, key, scope);
 }
 
-write_result<std::optional<room_no>> room_writes::find_call_key(const new_room& room,
-                                                                user_no scope) {
+write_result<std::optional<room_no>> room_writes::find_call_key(const new_room& room, user_no scope) {
   const new_room::call_key& key = *room.key;
   auto q = select_call_key_.query(room.tenant, scope, key.key, room.created_at - idempotency_ttl_);
   if (!q.next()) {
@@ -296,7 +309,8 @@ write_result<tenant_no> room_writes::create_tenant(const new_tenant& tenant) {
   if (!insert_tenant_.run(tenant.id.view(), tenant.name, tenant.config, tenant.created_at)) {
     const db_failure& f = db_.last_failure();
     write_error e = write_failed(f, item_step::first);
-    if (e.scope == failure_scope::item) e.why = conflict("there is a tenant of this id", "tenant_id");
+    if (e.scope == failure_scope::item)
+      e.why = conflict("there is a tenant of this id", "tenant_id");
     return e;
   }
   const tenant_no no{db_.last_insert_rowid()};
@@ -313,7 +327,9 @@ write_result<tenant_no> room_writes::create_tenant(const new_tenant& tenant) {
 }
 
 write_result<cursor_state> room_writes::move_cursor(const cursor_move& move) {
-  const auto gone = [] { return refused(not_found("room")); };  // foreign, unknown, not a member: alike (SPEC 2.7)
+  const auto gone = [] {
+    return refused(not_found("room"));
+  };  // foreign, unknown, not a member: alike (SPEC 2.7)
   const auto room = rooms_.find(move.tenant, move.room);
   if (!room) return write_failed(room.error(), item_step::first);
   const auto user = users_.find(move.tenant, move.user.view());

@@ -3,17 +3,17 @@
 ///
 /// Owner      the writer, inside its transaction (open_room: also outside).
 
-#include <chrono>
-#include <optional>
-#include <string>
-#include <utility>
-#include <vector>
-
 #include "store/room_ends.hpp"
 #include "store/room_rows.hpp"
 #include "store/sqlite_db.hpp"
 #include "store/store.hpp"
 #include "store/user_names.hpp"
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace parley::store {
 
@@ -39,8 +39,8 @@ class room_writes {
   write_result<void> store_call_key(const new_room& room, user_no scope, room_no made);
   write_result<members_of_new_room> intern_members(const new_room& room);
   write_result<void> check_room_limit(const new_room& room, const members_of_new_room& members);
-  write_result<created_room> insert_room(const new_room& room, const std::optional<std::string>& dm_key,
-                                         user_no scope);
+  write_result<created_room> insert_room(const new_room& room,
+                                         const std::optional<std::string>& dm_key, user_no scope);
   write_result<created_room> existing(room_no no, bool replayed);
   write_result<std::vector<member_row>> members_of(room_no no);
   write_result<std::vector<used_key>> keys_of(room_no no, utc_time since);

@@ -1,13 +1,13 @@
 #include "store/sqlite_db.hpp"
 
+#include "protocol/assert.hpp"
+#include "protocol/planted.hpp"
+
 #include <sqlite3.h>
 
 #include <algorithm>
 #include <cstring>
 #include <mutex>
-
-#include "protocol/assert.hpp"
-#include "protocol/planted.hpp"
 
 namespace parley::store {
 namespace {
@@ -33,16 +33,20 @@ failure_scope scope_of(const db_failure& f) {
   switch (f.code & 0xff) {
     case SQLITE_CONSTRAINT:
     case SQLITE_TOOBIG:
-    case SQLITE_MISMATCH: return failure_scope::item;
-    case SQLITE_FULL: return failure_scope::full;
+    case SQLITE_MISMATCH:
+      return failure_scope::item;
+    case SQLITE_FULL:
+      return failure_scope::full;
     case SQLITE_IOERR:
-      if (f.code == SQLITE_IOERR_SHMSIZE) return failure_scope::full;  // the wal-index could not grow
+      if (f.code == SQLITE_IOERR_SHMSIZE)
+        return failure_scope::full;  // the wal-index could not grow
       if (f.code == SQLITE_IOERR_NOMEM) return failure_scope::batch;
       return failure_scope::fatal;
     case SQLITE_READONLY:
       // The file was moved or deleted under us: what we would write, nobody would find.
       return f.code == SQLITE_READONLY_DBMOVED ? failure_scope::fatal : failure_scope::batch;
-    default: return failure_scope::batch;
+    default:
+      return failure_scope::batch;
   }
 }
 
@@ -55,9 +59,7 @@ bool may_survive_in_the_wal(const db_failure& f) {
          f.code == SQLITE_IOERR_NOMEM;
 }
 
-db_failure damaged(std::string text) {
-  return {SQLITE_CORRUPT, std::move(text), true};
-}
+db_failure damaged(std::string text) { return {SQLITE_CORRUPT, std::move(text), true}; }
 
 // ---------------------------------------------------------------------------------------------------------------------
 
@@ -152,9 +154,9 @@ void statement::rows::copy_bytes(int column, std::span<std::uint8_t> out) const 
 
 connection::connection(const connection_options& options) {
   configure_sqlite();
-  const int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
-                    (options.read_only ? SQLITE_OPEN_READONLY
-                                       : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+  const int flags =
+      SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
+      (options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
   const int rc = sqlite3_open_v2(options.file.c_str(), &db_, flags,
                                  options.vfs.empty() ? nullptr : options.vfs.c_str());
   try {
@@ -174,8 +176,8 @@ connection::connection(const connection_options& options) {
         "PRAGMA mmap_size=0; PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY;"
         "PRAGMA foreign_keys=OFF; PRAGMA page_size=4096;"
         "PRAGMA synchronous=" +
-        std::string{synchronous} +
-        "; PRAGMA cache_size=-" + std::to_string(std::max<std::size_t>(options.cache_bytes / 1024, 64));
+        std::string{synchronous} + "; PRAGMA cache_size=-" +
+        std::to_string(std::max<std::size_t>(options.cache_bytes / 1024, 64));
     execute_or_throw(pragmas.c_str());
     // After wal_autocheckpoint, which sits on the same hook.
     if (!options.read_only) sqlite3_wal_hook(db_, &connection::on_wal_commit, this);

@@ -6,6 +6,13 @@
 /// Relies on  the rules of DESIGN 5, set in open(): no automatic checkpoint, none on close, no memory map, WAL.
 /// Lifetime   statements end before their connection.
 
+#include "protocol/entry.hpp"
+#include "protocol/ids.hpp"
+#include "protocol/seams.hpp"
+#include "store/store.hpp"
+
+#include <boost/system/result.hpp>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -18,13 +25,6 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
-
-#include <boost/system/result.hpp>
-
-#include "protocol/entry.hpp"
-#include "protocol/ids.hpp"
-#include "protocol/seams.hpp"
-#include "store/store.hpp"
 
 struct sqlite3;
 struct sqlite3_stmt;
@@ -39,9 +39,13 @@ struct db_failure {
   bool in_transaction = false;
 
   db_failure() = default;
-  db_failure(int c, std::string words, bool open) : code(c), text(std::move(words)), in_transaction(open) {}
+  db_failure(int c, std::string words, bool open)
+      : code(c),
+        text(std::move(words)),
+        in_transaction(open) {}
 };
-[[noreturn]] void throw_exception_from_error(const db_failure& f, const boost::source_location& where);
+[[noreturn]] void throw_exception_from_error(const db_failure& f,
+                                             const boost::source_location& where);
 template <class T>
 using db_result = boost::system::result<T, db_failure>;
 
@@ -87,7 +91,8 @@ class statement {
   /// The parts, one after the other.
   statement(connection& db, std::initializer_list<std::string_view> sql);
   statement(statement&& other) noexcept
-      : stmt_(std::exchange(other.stmt_, nullptr)), db_(std::exchange(other.db_, nullptr)) {}
+      : stmt_(std::exchange(other.stmt_, nullptr)),
+        db_(std::exchange(other.db_, nullptr)) {}
   statement& operator=(statement&& other) noexcept;
   ~statement();
 
@@ -169,10 +174,8 @@ class statement {
     bind(i, v.view());
   }
   template <class T>
-    requires std::is_integral_v<T> || std::is_enum_v<T>
-  void bind(int i, T v) {
-    bind(i, static_cast<std::int64_t>(v));
-  }
+  requires std::is_integral_v<T> || std::is_enum_v<T>
+  void bind(int i, T v) { bind(i, static_cast<std::int64_t>(v)); }
   template <class Tag>
   void bind(int i, strong_int<Tag> v) {
     bind(i, v.value);
@@ -192,7 +195,7 @@ class statement {
 
 struct connection_options {
   std::string file;
-  std::string vfs{};               ///< empty: the default
+  std::string vfs{};  ///< empty: the default
   bool read_only = false;
   std::size_t cache_bytes = 2 * 1024 * 1024;
   store::durability durability = store::durability::full;
@@ -200,9 +203,9 @@ struct connection_options {
 
 /// What a checkpoint did (sqlite3_wal_checkpoint_v2).
 struct checkpoint_result {
-  bool busy = false;               ///< somebody stood in the way; what could be moved was
-  std::int64_t wal_pages = 0;      ///< frames in the WAL
-  std::int64_t moved_pages = 0;    ///< of them, those that are in the database file now
+  bool busy = false;             ///< somebody stood in the way; what could be moved was
+  std::int64_t wal_pages = 0;    ///< frames in the WAL
+  std::int64_t moved_pages = 0;  ///< of them, those that are in the database file now
 };
 enum class checkpoint_mode : std::uint8_t { passive, restart, truncate };
 

@@ -1,24 +1,26 @@
 #include "store/sqlite_reader.hpp"
 
-#include <algorithm>
-
 #include "store/read_snapshot.hpp"
+
+#include <algorithm>
 
 namespace parley::store {
 namespace {
 
-constexpr std::size_t users_in_memory = 16384;   // 100 bytes each: 3 MB at worst, both ways
+constexpr std::size_t users_in_memory = 16384;  // 100 bytes each: 3 MB at worst, both ways
 
 /// What lies behind positions() and check(): one row per room of a user, with the end of its log.
 constexpr std::string_view position_columns =
-    "r.room_no, r.room_id, r.first_seq, m.role, m.joined_seq, m.joined_at, d.last_ack, d.last_read, l.seq, l.id";
+    "r.room_no, r.room_id, r.first_seq, m.role, m.joined_seq, m.joined_at, d.last_ack, "
+    "d.last_read, l.seq, l.id";
 constexpr std::string_view position_joins =
-    " LEFT JOIN delivery_state d ON d.tenant_no = m.tenant_no AND d.user_no = m.user_no AND d.room_no = m.room_no "
-    "LEFT JOIN room_log l ON l.room_no = r.room_no AND l.seq = "
-    "(SELECT x.seq FROM room_log x WHERE x.room_no = r.room_no ORDER BY x.seq DESC LIMIT 1) ";
+    " LEFT JOIN delivery_state d ON d.tenant_no = m.tenant_no AND d.user_no = m.user_no "
+    "AND d.room_no = m.room_no LEFT JOIN room_log l ON l.room_no = r.room_no AND l.seq = ("
+    "SELECT x.seq FROM room_log x WHERE x.room_no = r.room_no ORDER BY x.seq DESC LIMIT 1) ";
 
 /// Entries of a room in the order of its log, through its index.
-constexpr std::string_view from_log = " FROM room_log l JOIN messages m ON m.id = l.id WHERE l.room_no = ? ";
+constexpr std::string_view from_log =
+    " FROM room_log l JOIN messages m ON m.id = l.id WHERE l.room_no = ? ";
 
 /// About what the entry takes in a frame: enough to bound a page.
 std::size_t size_of(const entry& e) {
@@ -55,55 +57,66 @@ sqlite_reader::sqlite_reader(const connection_options& options, std::shared_ptr<
               "SELECT r.tenant_no, r.first_seq, coalesce((SELECT l.seq FROM room_log l "
               "WHERE l.room_no = r.room_no ORDER BY l.seq DESC LIMIT 1), r.first_seq - 1) "
               "FROM rooms r WHERE r.room_no = ? AND r.deleted_at IS NULL"),
-      positions_(*db_, {"SELECT ", position_columns,
-                        " FROM room_members m JOIN rooms r ON r.room_no = m.room_no AND r.deleted_at IS NULL",
-                        position_joins, "WHERE m.tenant_no = ? AND m.user_no = ?"}),
-      check_(*db_, {"SELECT ", position_columns,
-                    " FROM rooms r JOIN room_members m ON m.tenant_no = r.tenant_no AND m.user_no = ?3 "
-                    "AND m.room_no = r.room_no",
-                    position_joins, "WHERE r.tenant_no = ?1 AND r.room_id = ?2 AND r.deleted_at IS NULL"}),
-      page_(*db_, {"SELECT ", entry_columns, from_log, "AND l.seq > ? AND l.seq <= ? ORDER BY l.seq LIMIT ?"}),
-      room_by_id_(*db_, {"SELECT ", room_columns,
-                         " FROM rooms r WHERE r.tenant_no = ? AND r.room_id = ? AND r.deleted_at IS NULL"}),
-      room_by_no_(*db_, {"SELECT ", room_columns, " FROM rooms r WHERE r.room_no = ? AND r.deleted_at IS NULL"}),
-      room_exists_(*db_, "SELECT 1 FROM rooms WHERE tenant_no = ? AND room_id = ? AND deleted_at IS NULL"),
-      rooms_of_tenant_(*db_,
-                       "SELECT room_no FROM rooms WHERE tenant_no = ? AND room_no < ? AND deleted_at IS NULL "
-                       "ORDER BY room_no DESC LIMIT ? OFFSET ?"),
+      positions_(
+          *db_,
+          {"SELECT ", position_columns,
+           " FROM room_members m JOIN rooms r ON r.room_no = m.room_no AND r.deleted_at IS NULL",
+           position_joins, "WHERE m.tenant_no = ? AND m.user_no = ?"}),
+      check_(*db_,
+             {"SELECT ", position_columns,
+              " FROM rooms r JOIN room_members m ON m.tenant_no = r.tenant_no AND m.user_no = ?3 "
+              "AND m.room_no = r.room_no",
+              position_joins, "WHERE r.tenant_no = ?1 AND r.room_id = ?2 AND r.deleted_at IS NULL"}),
+      page_(*db_, {"SELECT ", entry_columns, from_log,
+                   "AND l.seq > ? AND l.seq <= ? ORDER BY l.seq LIMIT ?"}),
+      room_by_id_(
+          *db_, {"SELECT ", room_columns,
+                 " FROM rooms r WHERE r.tenant_no = ? AND r.room_id = ? AND r.deleted_at IS NULL"}),
+      room_by_no_(*db_, {"SELECT ", room_columns,
+                         " FROM rooms r WHERE r.room_no = ? AND r.deleted_at IS NULL"}),
+      room_exists_(
+          *db_, "SELECT 1 FROM rooms WHERE tenant_no = ? AND room_id = ? AND deleted_at IS NULL"),
+      rooms_of_tenant_(
+          *db_,
+          "SELECT room_no FROM rooms WHERE tenant_no = ? AND room_no < ? AND deleted_at IS NULL "
+          "ORDER BY room_no DESC LIMIT ? OFFSET ?"),
       member_(*db_,
-              "SELECT role, joined_seq, joined_at FROM room_members "
-              "WHERE tenant_no = ? AND user_no = ? AND room_no = ?"),
+              "SELECT role, joined_seq, joined_at FROM room_members WHERE tenant_no = ? "
+              "AND user_no = ? AND room_no = ?"),
       members_(*db_,
                "SELECT m.user_no, m.role, m.joined_seq, m.joined_at, d.last_ack, d.last_read "
-               "FROM (SELECT tenant_no, user_no, room_no FROM room_members WHERE room_no = ? AND user_no > ? "
-               "ORDER BY user_no LIMIT ? OFFSET ?) i "
-               "JOIN room_members m ON m.tenant_no = i.tenant_no AND m.user_no = i.user_no AND m.room_no = i.room_no "
-               "LEFT JOIN delivery_state d "
-               "ON d.tenant_no = i.tenant_no AND d.user_no = i.user_no AND d.room_no = i.room_no "
-               "ORDER BY i.user_no"),
+               "FROM (SELECT tenant_no, user_no, room_no FROM room_members WHERE room_no = ? "
+               "AND user_no > ? ORDER BY user_no LIMIT ? OFFSET ?) i "
+               "JOIN room_members m ON m.tenant_no = i.tenant_no AND m.user_no = i.user_no "
+               "AND m.room_no = i.room_no LEFT JOIN delivery_state d ON d.tenant_no = i.tenant_no "
+               "AND d.user_no = i.user_no AND d.room_no = i.room_no ORDER BY i.user_no"),
       key_(*db_,
-           "SELECT call, body, seq, message_id, created_at FROM send_keys "
-           "WHERE room_no = ? AND sender_no = ? AND key = ? AND created_at >= ?"),
+           "SELECT call, body, seq, message_id, created_at FROM send_keys WHERE room_no = ? "
+           "AND sender_no = ? AND key = ? AND created_at >= ?"),
       // Newest first, and no more rows than a slice allows: a room in which one reads nobody but oneself stays cheap.
       unread_(*db_,
               "SELECT count(*) FROM (SELECT 1 FROM (SELECT kind, sender_no, deleted FROM room_log "
-              "WHERE room_no = ? AND seq > ? ORDER BY seq DESC LIMIT 65536) "
-              "WHERE kind = 1 AND deleted = 0 AND sender_no <> ? LIMIT 1000)"),
+              "WHERE room_no = ? AND seq > ? ORDER BY seq DESC LIMIT 65536) WHERE kind = 1 "
+              "AND deleted = 0 AND sender_no <> ? LIMIT 1000)"),
       last_message_(*db_, {"SELECT ", entry_columns,
-                           " FROM (SELECT id, kind FROM room_log WHERE room_no = ? ORDER BY seq DESC LIMIT 65536) l "
-                           "JOIN messages m ON m.id = l.id WHERE l.kind = 1 LIMIT 1"}),
-      up_(*db_, {"SELECT ", entry_columns, from_log, "AND l.seq > ? ORDER BY l.seq LIMIT ? OFFSET ?"}),
-      down_(*db_, {"SELECT ", entry_columns, from_log, "AND l.seq < ? ORDER BY l.seq DESC LIMIT ? OFFSET ?"}),
+                           " FROM (SELECT id, kind FROM room_log WHERE room_no = ? "
+                           "ORDER BY seq DESC LIMIT 65536) l JOIN messages m ON m.id = l.id "
+                           "WHERE l.kind = 1 LIMIT 1"}),
+      up_(*db_,
+          {"SELECT ", entry_columns, from_log, "AND l.seq > ? ORDER BY l.seq LIMIT ? OFFSET ?"}),
+      down_(*db_, {"SELECT ", entry_columns, from_log,
+                   "AND l.seq < ? ORDER BY l.seq DESC LIMIT ? OFFSET ?"}),
       messages_up_(*db_, {"SELECT ", entry_columns, from_log,
                           "AND l.seq > ? AND l.kind = 1 ORDER BY l.seq LIMIT ? OFFSET ?"}),
       messages_down_(*db_, {"SELECT ", entry_columns, from_log,
                             "AND l.seq < ? AND l.kind = 1 ORDER BY l.seq DESC LIMIT ? OFFSET ?"}),
       message_(*db_, {"SELECT ", entry_columns,
                       " FROM messages m WHERE m.message_id = ? AND m.kind = 1 AND m.room_no = ?"}),
-      tenant_by_digest_(*db_,
-                        "SELECT t.tenant_no, t.tenant_id, t.name, t.config, t.disabled, t.created_at "
-                        "FROM credentials c JOIN tenants t ON t.tenant_no = c.tenant_no AND t.deleted_at IS NULL "
-                        "WHERE c.sha256 = ? AND c.kind = 'api_key'"),
+      tenant_by_digest_(
+          *db_,
+          "SELECT t.tenant_no, t.tenant_id, t.name, t.config, t.disabled, t.created_at "
+          "FROM credentials c JOIN tenants t ON t.tenant_no = c.tenant_no "
+          "AND t.deleted_at IS NULL WHERE c.sha256 = ? AND c.kind = 'api_key'"),
       tenant_by_id_(*db_,
                     "SELECT tenant_no, tenant_id, name, config, disabled, created_at FROM tenants "
                     "WHERE tenant_id = ? AND deleted_at IS NULL"),
@@ -339,8 +352,7 @@ db_result<bool> sqlite_reader::exists_beyond(room_no room, room_seq from, direct
 // ------------------------------------------------------------------------------------------------------ one message
 
 result<sender_lookup> sqlite_reader::look_up(room_no room, const user_id& user,
-                                             const std::optional<hash128>& key,
-                                             utc_time keys_since) {
+                                             const std::optional<hash128>& key, utc_time keys_since) {
   return in_snapshot<sender_lookup>([&]() -> result<sender_lookup> {
     sender_lookup out;
     auto bounds = bounds_of(room);
@@ -373,8 +385,8 @@ db_result<std::optional<member_row>> sqlite_reader::membership(tenant_no tenant,
                                                                user_no user, const user_id& name) {
   auto q = member_.query(tenant, user, room);
   if (q.next()) {
-    return std::optional{member_row{name, static_cast<member_role>(q.integer(0)),
-                                    q.number<room_seq>(1), q.time(2)}};
+    return std::optional{
+        member_row{name, static_cast<member_role>(q.integer(0)), q.number<room_seq>(1), q.time(2)}};
   }
   if (q.failed()) return db_->last_failure();
   return std::optional<member_row>{};

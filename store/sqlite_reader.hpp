@@ -6,18 +6,18 @@
 ///            newest made first. members: in the order in which the tenant's users were first named. tenants: oldest first.
 /// Bounds     a call that takes longer than `deadline` is given up; a closed reader gate is waited for, not for long.
 
-#include <memory>
-#include <optional>
-#include <string>
-#include <string_view>
-#include <vector>
-
 #include "store/entry_rows.hpp"
 #include "store/reader_gate.hpp"
 #include "store/room_rows.hpp"
 #include "store/sqlite_db.hpp"
 #include "store/store.hpp"
 #include "store/user_names.hpp"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace parley::store {
 
@@ -68,7 +68,7 @@ class sqlite_reader final : public reader {
   /// A user's rooms with the place of each one's newest entry in the node's log, in the order of the lists.
   struct ranked_room {
     room_position position;
-    log_id newest;                 ///< 0: none yet
+    log_id newest;  ///< 0: none yet
     room_seq joined_seq;
     utc_time joined_at{};
   };
@@ -84,7 +84,7 @@ class sqlite_reader final : public reader {
   /// Entries below or above a seq, nearest first.
   enum class direction : std::uint8_t { up, down };
   struct slice {
-    room_seq from;                 ///< exclusive
+    room_seq from;  ///< exclusive
     direction way = direction::up;
     std::size_t limit = 0;
     std::size_t offset = 0;

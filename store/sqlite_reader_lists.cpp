@@ -1,11 +1,11 @@
 // The lists of sqlite_reader: rooms, members, tenants.
 
-#include <algorithm>
-#include <limits>
-
 #include "store/page_cursor.hpp"
 #include "store/read_snapshot.hpp"
 #include "store/sqlite_reader.hpp"
+
+#include <algorithm>
+#include <limits>
 
 namespace parley::store {
 namespace {
@@ -87,8 +87,7 @@ result<room_list> sqlite_reader::rooms_of(tenant_no tenant, const user_id& user,
     };
     auto it = std::partition_point(ranked->begin(), ranked->end(),
                                    [&](const ranked_room& r) { return place(r) >= *from; });
-    it += static_cast<std::ptrdiff_t>(
-        std::min(offset, static_cast<std::size_t>(ranked->end() - it)));
+    it += static_cast<std::ptrdiff_t>(std::min(offset, static_cast<std::size_t>(ranked->end() - it)));
     for (; it != ranked->end() && out.rooms.size() < limit; ++it) {
       auto listed = list_room(it->position.no);
       if (!listed) return unreadable(listed.error());
@@ -130,7 +129,8 @@ result<room_list> sqlite_reader::rooms_of_tenant(tenant_no tenant, std::size_t l
       if (!listed) return unreadable(listed.error());
       out.rooms.push_back(std::move(*listed));
     }
-    if (more) out.next_cursor = encode_cursor(cursor_kind::rooms_of_tenant, {rooms.back().value, 0});
+    if (more)
+      out.next_cursor = encode_cursor(cursor_kind::rooms_of_tenant, {rooms.back().value, 0});
     return out;
   });
 }
@@ -203,7 +203,8 @@ result<member_list> sqlite_reader::members(room_no room, std::size_t limit, std:
       auto name = users_.name(last_given);
       if (!name) return unreadable(name.error());
       member_list::item item;
-      item.member = {**name, static_cast<member_role>(q.integer(1)), q.number<room_seq>(2), q.time(3)};
+      item.member = {**name, static_cast<member_role>(q.integer(1)), q.number<room_seq>(2),
+                     q.time(3)};
       const room_seq joined = item.member.joined_seq;
       item.last_ack = std::min(last_seq, std::max(joined, q.number<room_seq>(4)));
       item.last_read = std::min(item.last_ack, std::max(joined, q.number<room_seq>(5)));

@@ -1,9 +1,5 @@
 #include "store/sqlite_store.hpp"
 
-#include <sys/stat.h>
-
-#include <algorithm>
-
 #include "store/data_dir.hpp"
 #include "store/high_water_mark.hpp"
 #include "store/migrations.hpp"
@@ -12,6 +8,10 @@
 #include "store/sqlite_db.hpp"
 #include "store/sqlite_reader.hpp"
 #include "store/sqlite_writer.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
 
 namespace parley::store {
 namespace {
@@ -27,7 +27,9 @@ std::filesystem::path beside(const std::filesystem::path& file, const char* suff
 error could_not_open(const std::filesystem::path& file, const db_failure& f) {
   std::string message = "can't open the database " + file.string() + ": " + f.text;
   if (is_corruption(f)) message += "; restore a backup, and keep the damaged file";
-  return {.code = error_code::unavailable, .message = std::move(message), .field = "file"};
+  // The field tells the caller an I/O error from the rest: it has an exit status of its own (SPEC 7).
+  const char* const field = scope_of(f) == failure_scope::fatal ? "io" : "file";
+  return {.code = error_code::unavailable, .message = std::move(message), .field = field};
 }
 
 connection_options writer_options(const sqlite_options& o) {
@@ -64,10 +66,11 @@ class sqlite_database final : public database {
     auto db = std::make_unique<connection>(writer_options(options_));
     keep_to_ourselves(options_.file);
     if (const std::string mode = db->text_or_throw("PRAGMA journal_mode=WAL"); mode != "wal") {
-      return error{.code = error_code::unavailable,
-                   .message = "the database is in journal mode `" + mode +
-                              "` and can't be brought to `wal`: is it on a file system with shared memory?",
-                   .field = "file"};
+      return error{
+          .code = error_code::unavailable,
+          .message = "the database is in journal mode `" + mode +
+                     "` and can't be brought to `wal`: is it on a file system with shared memory?",
+          .field = "file"};
     }
     auto migrated = migrate(*db, clock_, random);
     if (!migrated) return migrated.error();

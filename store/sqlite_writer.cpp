@@ -7,8 +7,8 @@
 namespace parley::store {
 namespace {
 
-constexpr std::size_t users_in_memory = 65536;   // 100 bytes each: 13 MB at worst, both ways
-constexpr std::size_t rooms_in_memory = 65536;   // 150 bytes each: 10 MB at worst
+constexpr std::size_t users_in_memory = 65536;  // 100 bytes each: 13 MB at worst, both ways
+constexpr std::size_t rooms_in_memory = 65536;  // 150 bytes each: 10 MB at worst
 constexpr std::chrono::seconds mark_interval{1};
 /// So much must fit before we say that there is space again: more than one small batch.
 constexpr std::int64_t probe_bytes = 64 * 1024;
@@ -19,8 +19,7 @@ write_error not_in_a_transaction() { return inconsistent("an item outside of a t
 
 sqlite_writer::sqlite_writer(std::unique_ptr<connection> db, const sqlite_options& options,
                              reader_gate& gate, high_water_mark& mark, const clock& now,
-                             const last_commit_record& last, const water_mark& marked,
-                             log_id next_id)
+                             const last_commit_record& last, const water_mark& marked, log_id next_id)
     : db_(std::move(db)),
       options_(options),
       mark_(mark),
@@ -37,19 +36,23 @@ sqlite_writer::sqlite_writer(std::unique_ptr<connection> db, const sqlite_option
       begin_(*db_, "BEGIN IMMEDIATE"),
       commit_(*db_, "COMMIT"),
       rollback_(*db_, "ROLLBACK"),
-      insert_commit_(*db_,
-                     "INSERT INTO commits(no, first_id, last_id, hash, created_at) VALUES(?, ?, ?, ?, ?)"),
+      insert_commit_(
+          *db_,
+          "INSERT INTO commits(no, first_id, last_id, hash, created_at) VALUES(?, ?, ?, ?, ?)"),
       write_probe_(*db_, "INSERT OR REPLACE INTO meta(k, v) VALUES('probe', zeroblob(?))") {}
 
 // -------------------------------------------------------------------------------------------------------- the items
 
 std::optional<write_error> sqlite_writer::barred() const {
   switch (state_) {
-    case state::open: return std::nullopt;
+    case state::open:
+      return std::nullopt;
     case state::doomed:
-    case state::dead: return spoiled_;
+    case state::dead:
+      return spoiled_;
     case state::idle:
-    case state::closed: break;
+    case state::closed:
+      break;
   }
   return not_in_a_transaction();
 }
@@ -118,8 +121,7 @@ write_result<commit_no> sqlite_writer::commit() {
     rollback();  // nothing to make durable: repeats, refusals, cursors that stood there
     return last_.no;
   }
-  const last_commit_record next{
-      last_.no.next(), log_id{log_.next_id().value - 1}, chain_.hash()};
+  const last_commit_record next{last_.no.next(), log_id{log_.next_id().value - 1}, chain_.hash()};
   if (auto recorded = insert_commit_record(next); !recorded) {
     write_error e = spoil(recorded.error());
     if (state_ == state::doomed) state_ = state::idle;
@@ -165,8 +167,9 @@ bool sqlite_writer::overwrite_undone_frames() {
   {
     transaction t{*db_};
     done = t.begin() &&
-           db_->execute("INSERT INTO meta(k, v) VALUES('undone', 1) "
-                        "ON CONFLICT(k) DO UPDATE SET v = v + 1") &&
+           db_->execute(
+               "INSERT INTO meta(k, v) VALUES('undone', 1) "
+               "ON CONFLICT(k) DO UPDATE SET v = v + 1") &&
            t.commit();
   }
   return done && (!normal || db_->execute("PRAGMA synchronous=NORMAL"));

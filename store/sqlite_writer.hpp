@@ -11,10 +11,6 @@
 /// Invariants commit() has returned success ⇒ the rows are durable as `durability` says, and nothing that was refused is
 ///            among them. A transaction that is told to be rolled back can't come back: not after a crash either.
 
-#include <chrono>
-#include <optional>
-#include <string>
-
 #include "store/checkpointer.hpp"
 #include "store/commit_chain.hpp"
 #include "store/high_water_mark.hpp"
@@ -27,6 +23,10 @@
 #include "store/store.hpp"
 #include "store/sweeper.hpp"
 #include "store/user_names.hpp"
+
+#include <chrono>
+#include <optional>
+#include <string>
 
 namespace parley::store {
 
@@ -97,12 +97,12 @@ class sqlite_writer final : public writer {
   checkpointer checkpointer_;
 
   state state_ = state::idle;
-  std::optional<write_error> spoiled_{};    ///< doomed, dead: why
+  std::optional<write_error> spoiled_{};  ///< doomed, dead: why
   last_commit_record last_;
-  water_mark marked_;                       ///< what the mark says
+  water_mark marked_;  ///< what the mark says
   mono_time next_mark_{};
   commit_chain chain_;
-  log_id first_id_;                         ///< of the open transaction
+  log_id first_id_;  ///< of the open transaction
   std::int64_t changes_at_begin_ = 0;
 
   statement begin_;

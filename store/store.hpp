@@ -6,6 +6,13 @@
 /// Owner      `writer`: one thread, the storage actor's. A `reader`: one thread at a time.
 /// Relies on  every query starts with the tenant (I8); `room_no` is reached only through (tenant, room_id).
 
+#include "protocol/entry.hpp"
+#include "protocol/hash.hpp"
+#include "protocol/ids.hpp"
+#include "protocol/result.hpp"
+#include "protocol/room_info.hpp"
+#include "protocol/seams.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -14,13 +21,6 @@
 #include <string_view>
 #include <variant>
 #include <vector>
-
-#include "protocol/entry.hpp"
-#include "protocol/hash.hpp"
-#include "protocol/ids.hpp"
-#include "protocol/result.hpp"
-#include "protocol/room_info.hpp"
-#include "protocol/seams.hpp"
 
 namespace parley::store {
 
@@ -33,9 +33,9 @@ enum class keyed_call : std::uint8_t { send = 1, edit = 2, remove = 3, create_ro
 /// A key on its way in: stored in its message's own transaction (I5). One key space per (room, sender).
 struct send_key {
   user_id sender;
-  hash128 key;                   ///< of the client's key
+  hash128 key;  ///< of the client's key
   keyed_call call = keyed_call::send;
-  hash128 body;                  ///< of what must be equal for a repeat
+  hash128 body;  ///< of what must be equal for a repeat
 };
 /// A key that was used, with all that the repeated answer needs.
 struct used_key {
@@ -48,7 +48,7 @@ struct used_key {
 struct member_row {
   user_id user;
   member_role role = member_role::member;
-  room_seq joined_seq;           ///< its own member.joined; 0: there from the creation
+  room_seq joined_seq;  ///< its own member.joined; 0: there from the creation
   utc_time joined_at{};
 };
 
@@ -72,7 +72,7 @@ struct new_room {
   std::optional<user_id> created_by{};
   utc_time created_at{};
   std::vector<std::pair<user_id, member_role>> members;
-  std::uint32_t max_rooms_per_user = 0;           ///< 0: none; over it: CONFLICT field `members`
+  std::uint32_t max_rooms_per_user = 0;  ///< 0: none; over it: CONFLICT field `members`
   /// `Idempotency-Key` of a keyed call without a room; scope: who calls ("" the backend, else the user).
   struct call_key {
     user_id scope;
@@ -84,21 +84,21 @@ struct new_room {
 struct created_room {
   room_no no;
   room_info info;
-  std::vector<member_row> members;                ///< of a new room; empty for an existing one
-  bool created = true;                            ///< false: the dm was there
-  bool replayed = false;                          ///< true: the call key was used before; `info` is that room
+  std::vector<member_row> members;  ///< of a new room; empty for an existing one
+  bool created = true;              ///< false: the dm was there
+  bool replayed = false;            ///< true: the call key was used before; `info` is that room
 };
 
 struct new_credential {
   key_id id;
-  std::string kind;                               ///< api_key, jwt_secret or webhook_secret
-  std::optional<sha256_digest> digest{};          ///< of an api key
-  std::string sealed{};                           ///< of a secret that must be read back
+  std::string kind;                       ///< api_key, jwt_secret or webhook_secret
+  std::optional<sha256_digest> digest{};  ///< of an api key
+  std::string sealed{};                   ///< of a secret that must be read back
 };
 struct new_tenant {
   tenant_id id;
   std::string name;
-  std::string config;                             ///< a JSON object, minified
+  std::string config;  ///< a JSON object, minified
   utc_time created_at{};
   std::vector<new_credential> credentials;
 };
@@ -108,7 +108,7 @@ struct cursor_move {
   user_id user;
   room_id room;
   room_seq seq;
-  bool read = false;                              ///< moves last_read too (reading acks)
+  bool read = false;  ///< moves last_read too (reading acks)
 };
 struct cursor_state {
   room_no room;
@@ -121,9 +121,9 @@ struct opened_room {
   room_no no;
   room_info info;
   std::vector<member_row> members;
-  bool members_complete = true;                   ///< false: more than limits::room_members_in_memory; look up by key
+  bool members_complete = true;  ///< false: more than limits::room_members_in_memory; look up by key
   std::vector<used_key> keys;
-  bool keys_complete = true;                      ///< false: more than limits::room_keys_in_memory; look up by key
+  bool keys_complete = true;  ///< false: more than limits::room_keys_in_memory; look up by key
 };
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -131,17 +131,18 @@ struct opened_room {
 
 /// How far a failed write reaches.
 enum class failure_scope : std::uint8_t {
-  item,    ///< this item only: its statement was rolled back, the transaction goes on
-  batch,   ///< all of this transaction: certainly rolled back
-  full,    ///< batch, because there is no space (I10): refuse writes, keep reading, probe
-  fatal,   ///< I/O error, or the outcome is unknown (I10): nothing later may be accepted, the process ends with 74
+  item,   ///< this item only: its statement was rolled back, the transaction goes on
+  batch,  ///< all of this transaction: certainly rolled back
+  full,   ///< batch, because there is no space (I10): refuse writes, keep reading, probe
+  fatal,  ///< I/O error, or the outcome is unknown (I10): nothing later may be accepted, the process ends with 74
 };
 struct write_error {
   failure_scope scope = failure_scope::batch;
   error why;
-  std::string detail{};          ///< for the log: the database's own words; never content
+  std::string detail{};  ///< for the log: the database's own words; never content
 };
-[[noreturn]] void throw_exception_from_error(const write_error& e, const boost::source_location& where);
+[[noreturn]] void throw_exception_from_error(const write_error& e,
+                                             const boost::source_location& where);
 template <class T>
 using write_result = boost::system::result<T, write_error>;
 
@@ -149,7 +150,7 @@ struct writer_status {
   std::int64_t wal_pages = 0;
   std::int64_t database_pages = 0;
   commit_no last_commit;
-  bool corrupt = false;                           ///< the file is damaged: writes fail, reads go on where they can
+  bool corrupt = false;  ///< the file is damaged: writes fail, reads go on where they can
 };
 
 /// The only connection that writes or checkpoints (I6). Not thread-safe. A transaction is begin() … commit() or
@@ -174,7 +175,8 @@ class writer {
   /// max(old, new) (I14). Not a member, or no such room: item NOT_FOUND. Beyond last_seq: item VALIDATION_ERROR `seq`.
   virtual write_result<cursor_state> move_cursor(const cursor_move& move) = 0;
   /// nullopt: no such live room in this tenant.
-  virtual write_result<std::optional<opened_room>> open_room(tenant_no tenant, room_id room, utc_time keys_since) = 0;
+  virtual write_result<std::optional<opened_room>> open_room(tenant_no tenant, room_id room,
+                                                             utc_time keys_since) = 0;
   /// On success all since begin() is durable (as `durability` says) and visible to readers. On `batch` and `full` it is
   /// certainly rolled back. `fatal`: unknown.
   virtual write_result<commit_no> commit() = 0;
@@ -198,42 +200,42 @@ struct room_position {
   room_id room;
   room_seq first_seq;
   room_seq last_seq;
-  room_seq last_ack;             ///< cut to last_seq
+  room_seq last_ack;  ///< cut to last_seq
   room_seq last_read;
   member_role role = member_role::member;
 };
 struct positions {
   commit_no snapshot;
-  std::vector<room_position> rooms;   ///< latest log entry first (DESIGN 11)
+  std::vector<room_position> rooms;  ///< latest log entry first (DESIGN 11)
 };
 struct checked_rooms {
   commit_no snapshot;
-  std::vector<std::optional<room_position>> rooms;   ///< as asked; nullopt: not a member, or no such room
+  std::vector<std::optional<room_position>> rooms;  ///< as asked; nullopt: not a member, or no such room
 };
 struct log_page {
   commit_no snapshot;
   room_seq first_seq;
   room_seq last_seq;
-  bool room_exists = true;       ///< false: deleted
-  std::vector<entry> entries;    ///< ascending
-  bool complete = true;          ///< false: cut by max_entries or max_bytes
+  bool room_exists = true;     ///< false: deleted
+  std::vector<entry> entries;  ///< ascending
+  bool complete = true;        ///< false: cut by max_entries or max_bytes
 };
 struct room_view {
   room_no no;
   room_info info;
-  std::optional<member_row> self;   ///< the asking user's membership
+  std::optional<member_row> self;  ///< the asking user's membership
 };
 struct listed_room {
   room_view room;
   room_seq last_ack;
   room_seq last_read;
-  std::int64_t unread_count = 0;    ///< exact up to 1,000; beyond: 1,000
+  std::int64_t unread_count = 0;  ///< exact up to 1,000; beyond: 1,000
   std::optional<entry> last_message;
 };
 struct room_list {
   commit_no snapshot;
   std::vector<listed_room> rooms;
-  std::string next_cursor;       ///< empty: the end
+  std::string next_cursor;  ///< empty: the end
 };
 struct member_list {
   struct item {
@@ -280,7 +282,7 @@ struct history_page {
   commit_no snapshot;
   room_seq first_seq;
   room_seq last_seq;
-  std::vector<entry> entries;    ///< ascending
+  std::vector<entry> entries;  ///< ascending
   bool has_more_before = false;
   bool has_more_after = false;
 };
@@ -295,21 +297,29 @@ class reader {
   virtual ~reader() = default;
 
   virtual result<store::positions> positions(tenant_no tenant, const user_id& user) = 0;
-  virtual result<checked_rooms> check(tenant_no tenant, const user_id& user, const std::vector<room_id>& rooms) = 0;
+  virtual result<checked_rooms> check(tenant_no tenant, const user_id& user,
+                                      const std::vector<room_id>& rooms) = 0;
   /// Entries in (after, to], at most `max_entries` and about `max_bytes` (at least one entry).
-  virtual result<log_page> page(room_no room, room_seq after, room_seq to, std::size_t max_entries, std::size_t max_bytes) = 0;
+  virtual result<log_page> page(room_no room, room_seq after, room_seq to, std::size_t max_entries,
+                                std::size_t max_bytes) = 0;
   /// NOT_FOUND-free: nullopt is «no such live room in this tenant».
-  virtual result<std::optional<room_view>> room(tenant_no tenant, room_id room, const std::optional<user_id>& self) = 0;
+  virtual result<std::optional<room_view>> room(tenant_no tenant, room_id room,
+                                                const std::optional<user_id>& self) = 0;
   virtual result<bool> room_exists(tenant_no tenant, room_id room) = 0;
   /// A member's rooms, latest log entry first; `offset` of ChatAPI's dialect.
-  virtual result<room_list> rooms_of(tenant_no tenant, const user_id& user, std::size_t limit, std::string_view cursor, std::size_t offset) = 0;
+  virtual result<room_list> rooms_of(tenant_no tenant, const user_id& user, std::size_t limit,
+                                     std::string_view cursor, std::size_t offset) = 0;
   /// All rooms of a tenant, newest created first.
-  virtual result<room_list> rooms_of_tenant(tenant_no tenant, std::size_t limit, std::string_view cursor, std::size_t offset) = 0;
-  virtual result<member_list> members(room_no room, std::size_t limit, std::string_view cursor, std::size_t offset) = 0;
+  virtual result<room_list> rooms_of_tenant(tenant_no tenant, std::size_t limit,
+                                            std::string_view cursor, std::size_t offset) = 0;
+  virtual result<member_list> members(room_no room, std::size_t limit, std::string_view cursor,
+                                      std::size_t offset) = 0;
   /// `messages_only`: kind message; the limits of the page count those.
-  virtual result<history_page> history(room_no room, page_position from, std::size_t limit, bool messages_only, std::size_t offset) = 0;
+  virtual result<history_page> history(room_no room, page_position from, std::size_t limit,
+                                       bool messages_only, std::size_t offset) = 0;
   /// What a room needs that it has not in memory (I5).
-  virtual result<sender_lookup> look_up(room_no room, const user_id& user, const std::optional<hash128>& key, utc_time keys_since) = 0;
+  virtual result<sender_lookup> look_up(room_no room, const user_id& user,
+                                        const std::optional<hash128>& key, utc_time keys_since) = 0;
   virtual result<bool> is_message(room_no room, message_id message) = 0;
   /// A message of the room by its id, as its entry is now.
   virtual result<std::optional<entry>> message(room_no room, message_id message) = 0;
@@ -325,10 +335,10 @@ enum class durability : std::uint8_t { full, normal };
 
 /// What a start found (I11).
 struct start_report {
-  bool created = false;            ///< a new, empty database
-  bool recovered = false;          ///< the last end was not clean
+  bool created = false;    ///< a new, empty database
+  bool recovered = false;  ///< the last end was not clean
   bool history_may_be_lost = false;
-  std::string why;                 ///< in words, for the log
+  std::string why;  ///< in words, for the log
 };
 
 /// An open database: one writer, any number of readers, one process (lock file). Closing without close_clean() is what a

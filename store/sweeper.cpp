@@ -6,8 +6,8 @@ namespace parley::store {
 namespace {
 
 constexpr std::chrono::milliseconds sweep_interval{100};
-constexpr std::int64_t sweep_min_rows = 64;      // so that a walk ends when no keys come in
-constexpr std::int64_t sweep_max_rows = 4096;    // about 2 ms
+constexpr std::int64_t sweep_min_rows = 64;    // so that a walk ends when no keys come in
+constexpr std::int64_t sweep_max_rows = 4096;  // about 2 ms
 constexpr std::chrono::seconds prune_interval{5};
 constexpr std::int64_t prune_max_rows = 512;
 constexpr std::chrono::hours keep_commits{24 * 7};
@@ -17,16 +17,19 @@ constexpr std::chrono::hours keep_commits{24 * 7};
 sweeper::sweeper(connection& db, std::chrono::milliseconds idempotency_ttl)
     : db_(db),
       idempotency_ttl_(idempotency_ttl),
-      select_keys_(db,
-                   "SELECT room_no, sender_no, key, created_at FROM send_keys "
-                   "WHERE (room_no, sender_no, key) > (?, ?, ?) ORDER BY room_no, sender_no, key LIMIT ?"),
+      select_keys_(
+          db,
+          "SELECT room_no, sender_no, key, created_at FROM send_keys "
+          "WHERE (room_no, sender_no, key) > (?, ?, ?) ORDER BY room_no, sender_no, key LIMIT ?"),
       delete_key_(db, "DELETE FROM send_keys WHERE room_no = ? AND sender_no = ? AND key = ?"),
-      delete_call_keys_(db,
-                        "DELETE FROM call_keys WHERE (tenant_no, scope_no, key) IN "
-                        "(SELECT tenant_no, scope_no, key FROM call_keys WHERE created_at < ? LIMIT ?)"),
-      delete_commits_(db,
-                      "DELETE FROM commits WHERE no IN (SELECT no FROM commits WHERE created_at < ? "
-                      "AND no < (SELECT max(no) FROM commits) ORDER BY no LIMIT ?)") {}
+      delete_call_keys_(
+          db,
+          "DELETE FROM call_keys WHERE (tenant_no, scope_no, key) IN ("
+          "SELECT tenant_no, scope_no, key FROM call_keys WHERE created_at < ? LIMIT ?)"),
+      delete_commits_(
+          db,
+          "DELETE FROM commits WHERE no IN (SELECT no FROM commits WHERE created_at < ? "
+          "AND no < (SELECT max(no) FROM commits) ORDER BY no LIMIT ?)") {}
 
 db_result<void> sweeper::run_due(mono_time now, utc_time utc, std::int64_t keys_appended) {
   keys_waiting_ += 2 * keys_appended;

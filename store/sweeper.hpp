@@ -8,13 +8,13 @@
 ///
 /// Owner  the writer.
 
-#include <chrono>
-#include <cstdint>
-#include <vector>
-
 #include "protocol/hash.hpp"
 #include "protocol/seams.hpp"
 #include "store/sqlite_db.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <vector>
 
 namespace parley::store {
 
@@ -41,7 +41,7 @@ class sweeper {
   std::int64_t keys_waiting_ = 0;
   mono_time next_sweep_{};
   mono_time next_prune_{};
-  send_key_place place_;         ///< the last key looked at
+  send_key_place place_;  ///< the last key looked at
 
   statement select_keys_;
   statement delete_key_;

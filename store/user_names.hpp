@@ -6,13 +6,13 @@
 /// A row of `users` never changes its name and is never reused, so what is remembered is true for ever, unless the
 /// transaction that made the row is rolled back: then forget_all().
 
-#include <cstddef>
-#include <optional>
-#include <string_view>
-
 #include "protocol/ids.hpp"
 #include "store/bounded_cache.hpp"
 #include "store/sqlite_db.hpp"
+
+#include <cstddef>
+#include <optional>
+#include <string_view>
 
 namespace parley::store {
 

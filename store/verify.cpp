@@ -1,11 +1,11 @@
 // `parley verify`: what must be true of a database, looked at on one snapshot. Works beside a running node, read-only.
 
-#include <algorithm>
-
 #include "store/commit_chain.hpp"
 #include "store/migrations.hpp"
 #include "store/sqlite_db.hpp"
 #include "store/sqlite_store.hpp"
+
+#include <algorithm>
 
 namespace parley::store {
 namespace {
@@ -21,66 +21,75 @@ struct rule {
 // Rooms with a tombstone are left out where the janitor may have taken a part of them away already.
 constexpr rule rules[] = {
     // One order: seq dense from first_seq, ids ascending with it (SPEC 2.2, I2).
-    {"SELECT 'room ' || r.room_no || ': the log starts at ' || x.low || ', not at first_seq ' || r.first_seq "
-     "FROM rooms r JOIN (SELECT room_no, min(seq) AS low FROM room_log GROUP BY room_no) x ON x.room_no = r.room_no "
-     "WHERE r.deleted_at IS NULL AND x.low <> r.first_seq"},
-    {"SELECT 'room ' || room_no || ': ' || count(*) || ' entries between seq ' || min(seq) || ' and ' || max(seq) "
-     "FROM room_log GROUP BY room_no HAVING count(*) <> max(seq) - min(seq) + 1"},
-    {"SELECT 'room ' || room_no || ': the id of seq ' || seq || ' is not above the one before' FROM "
-     "(SELECT room_no, seq, id, lag(id) OVER (PARTITION BY room_no ORDER BY seq) AS before FROM room_log) "
-     "WHERE id <= before"},
+    {"SELECT 'room ' || r.room_no || ': the log starts at ' || x.low || ', not at first_seq ' || "
+     "r.first_seq FROM rooms r JOIN (SELECT room_no, min(seq) AS low FROM room_log "
+     "GROUP BY room_no) x ON x.room_no = r.room_no WHERE r.deleted_at IS NULL "
+     "AND x.low <> r.first_seq"},
+    {"SELECT 'room ' || room_no || ': ' || count(*) || ' entries between seq ' || min(seq) || ' "
+     "and ' || max(seq) FROM room_log GROUP BY room_no HAVING count(*) <> max(seq) - min(seq) + 1"},
+    {"SELECT 'room ' || room_no || ': the id of seq ' || seq || ' is not above the one before' "
+     "FROM (SELECT room_no, seq, id, lag(id) OVER (PARTITION BY room_no ORDER BY seq) AS before "
+     "FROM room_log) WHERE id <= before"},
     {"SELECT 'room ' || room_no || ': first_seq ' || first_seq || ' and no entry' FROM rooms r "
-     "WHERE deleted_at IS NULL AND first_seq <> 1 "
-     "AND NOT EXISTS (SELECT 1 FROM room_log l WHERE l.room_no = r.room_no)"},
+     "WHERE deleted_at IS NULL AND first_seq <> 1 AND NOT EXISTS (SELECT 1 FROM room_log l "
+     "WHERE l.room_no = r.room_no)"},
     // Index ↔ log.
-    {"SELECT 'room ' || l.room_no || ' seq ' || l.seq || ': the index does not agree with entry ' || l.id "
-     "FROM room_log l LEFT JOIN messages m ON m.id = l.id WHERE m.id IS NULL OR m.room_no <> l.room_no "
-     "OR m.seq <> l.seq OR m.kind <> l.kind OR m.sender_no IS NOT l.sender_no "
-     "OR (l.kind = 1 AND l.deleted <> (m.deleted_at IS NOT NULL))"},
-    {"SELECT 'entry ' || m.id || ' of room ' || m.room_no || ' is not in the index' FROM messages m "
-     "LEFT JOIN room_log l ON l.room_no = m.room_no AND l.seq = m.seq WHERE l.id IS NOT m.id"},
+    {"SELECT 'room ' || l.room_no || ' seq ' || l.seq || ': the index does not agree with entry "
+     "' || l.id FROM room_log l LEFT JOIN messages m ON m.id = l.id WHERE m.id IS NULL "
+     "OR m.room_no <> l.room_no OR m.seq <> l.seq OR m.kind <> l.kind "
+     "OR m.sender_no IS NOT l.sender_no OR (l.kind = 1 "
+     "AND l.deleted <> (m.deleted_at IS NOT NULL))"},
+    {"SELECT 'entry ' || m.id || ' of room ' || m.room_no || ' is not in the index' "
+     "FROM messages m LEFT JOIN room_log l ON l.room_no = m.room_no AND l.seq = m.seq "
+     "WHERE l.id IS NOT m.id"},
     {"SELECT 'entry ' || m.id || ' belongs to no room of its tenant' FROM messages m "
-     "LEFT JOIN rooms r ON r.room_no = m.room_no AND r.tenant_no = m.tenant_no WHERE r.room_no IS NULL"},
+     "LEFT JOIN rooms r ON r.room_no = m.room_no AND r.tenant_no = m.tenant_no "
+     "WHERE r.room_no IS NULL"},
     // Kinds.
-    {"SELECT 'entry ' || id || ' has kind ' || kind || ' and not its columns' FROM messages WHERE "
-     "(kind = 1 AND (message_id IS NULL OR sender_no IS NULL OR content IS NULL)) "
+    {"SELECT 'entry ' || id || ' has kind ' || kind || ' and not its columns' FROM messages "
+     "WHERE (kind = 1 AND (message_id IS NULL OR sender_no IS NULL OR content IS NULL)) "
      "OR (kind IN (2, 3) AND (message_id IS NULL OR target_seq IS NULL OR target_seq >= seq)) "
      "OR (kind BETWEEN 4 AND 7 AND body IS NULL) OR kind NOT BETWEEN 1 AND 7"},
-    {"SELECT 'entry ' || m.id || ' is about seq ' || m.target_seq || ', which is not that message' FROM messages m "
-     "JOIN rooms r ON r.room_no = m.room_no AND r.deleted_at IS NULL "
-     "LEFT JOIN room_log l ON l.room_no = m.room_no AND l.seq = m.target_seq LEFT JOIN messages t ON t.id = l.id "
-     "WHERE m.kind IN (2, 3) AND m.target_seq >= r.first_seq "
+    {"SELECT 'entry ' || m.id || ' is about seq ' || m.target_seq || ', which is not that "
+     "message' FROM messages m JOIN rooms r ON r.room_no = m.room_no AND r.deleted_at IS NULL "
+     "LEFT JOIN room_log l ON l.room_no = m.room_no AND l.seq = m.target_seq "
+     "LEFT JOIN messages t ON t.id = l.id WHERE m.kind IN (2, 3) AND m.target_seq >= r.first_seq "
      "AND (t.id IS NULL OR t.kind <> 1 OR t.message_id <> m.message_id)"},
-    {"SELECT 'message ' || id || ' is deleted and still has content' FROM messages "
-     "WHERE kind = 1 AND deleted_at IS NOT NULL AND (content <> '' OR meta IS NOT NULL)"},
+    {"SELECT 'message ' || id || ' is deleted and still has content' FROM messages WHERE kind = 1 "
+     "AND deleted_at IS NOT NULL AND (content <> '' OR meta IS NOT NULL)"},
     {"SELECT 'message ' || t.id || ' is deleted in the log and not in itself' FROM messages m "
-     "JOIN room_log l ON l.room_no = m.room_no AND l.seq = m.target_seq JOIN messages t ON t.id = l.id "
-     "WHERE m.kind = 3 AND t.deleted_at IS NULL"},
+     "JOIN room_log l ON l.room_no = m.room_no AND l.seq = m.target_seq "
+     "JOIN messages t ON t.id = l.id WHERE m.kind = 3 AND t.deleted_at IS NULL"},
     // One key ↔ one entry, made by that call (SPEC 2.4, I5).
-    {"SELECT 'a key of room ' || k.room_no || ' names seq ' || k.seq || ', which is not what it made' "
-     "FROM send_keys k JOIN rooms r ON r.room_no = k.room_no AND r.deleted_at IS NULL "
-     "LEFT JOIN room_log l ON l.room_no = k.room_no AND l.seq = k.seq LEFT JOIN messages m ON m.id = l.id "
-     "WHERE k.seq >= r.first_seq AND (m.id IS NULL OR m.message_id IS NOT k.message_id OR m.kind <> k.call)"},
-    {"SELECT 'room ' || room_no || ' seq ' || seq || ' has ' || count(*) || ' keys' FROM send_keys "
-     "GROUP BY room_no, seq HAVING count(*) > 1"},
+    {"SELECT 'a key of room ' || k.room_no || ' names seq ' || k.seq || ', which is not what it "
+     "made' FROM send_keys k JOIN rooms r ON r.room_no = k.room_no AND r.deleted_at IS NULL "
+     "LEFT JOIN room_log l ON l.room_no = k.room_no AND l.seq = k.seq "
+     "LEFT JOIN messages m ON m.id = l.id WHERE k.seq >= r.first_seq AND (m.id IS NULL "
+     "OR m.message_id IS NOT k.message_id OR m.kind <> k.call)"},
+    {"SELECT 'room ' || room_no || ' seq ' || seq || ' has ' || count(*) || ' keys' "
+     "FROM send_keys GROUP BY room_no, seq HAVING count(*) > 1"},
     // Members and cursors.
-    {"SELECT 'room ' || r.room_no || ': member_count is ' || r.member_count || ', members are ' || count(m.user_no) "
-     "FROM rooms r LEFT JOIN room_members m ON m.room_no = r.room_no WHERE r.deleted_at IS NULL "
-     "GROUP BY r.room_no HAVING count(m.user_no) <> r.member_count"},
-    {"SELECT 'room ' || m.room_no || ': user ' || m.user_no || ' is a member across tenants' FROM room_members m "
-     "LEFT JOIN rooms r ON r.room_no = m.room_no LEFT JOIN users u ON u.user_no = m.user_no "
-     "WHERE r.tenant_no IS NOT m.tenant_no OR u.tenant_no IS NOT m.tenant_no"},
-    {"SELECT 'room ' || m.room_no || ': user ' || m.user_no || ' joined at ' || m.joined_seq || ', beyond the end' "
-     "FROM room_members m JOIN rooms r ON r.room_no = m.room_no AND r.deleted_at IS NULL WHERE m.joined_seq > "
-     "coalesce((SELECT max(l.seq) FROM room_log l WHERE l.room_no = m.room_no), r.first_seq - 1)"},
-    {"SELECT 'room ' || d.room_no || ': the cursor of user ' || d.user_no || ' is ' || d.last_read || ' read, ' "
-     "|| d.last_ack || ' acked' FROM delivery_state d JOIN rooms r ON r.room_no = d.room_no "
-     "AND r.deleted_at IS NULL WHERE d.last_read > d.last_ack OR d.last_ack > "
-     "coalesce((SELECT max(l.seq) FROM room_log l WHERE l.room_no = d.room_no), r.first_seq - 1)"},
-    {"SELECT 'room ' || d.room_no || ': user ' || d.user_no || ' has a cursor and is no member' FROM delivery_state d "
-     "LEFT JOIN room_members m ON m.tenant_no = d.tenant_no AND m.user_no = d.user_no AND m.room_no = d.room_no "
-     "WHERE m.user_no IS NULL"},
-    {"SELECT 'room ' || room_no || ' is a dm without its pair' FROM rooms WHERE type = 1 AND dm_key IS NULL"},
+    {"SELECT 'room ' || r.room_no || ': member_count is ' || r.member_count || ', members are ' "
+     "|| count(m.user_no) FROM rooms r LEFT JOIN room_members m ON m.room_no = r.room_no "
+     "WHERE r.deleted_at IS NULL GROUP BY r.room_no HAVING count(m.user_no) <> r.member_count"},
+    {"SELECT 'room ' || m.room_no || ': user ' || m.user_no || ' is a member across tenants' "
+     "FROM room_members m LEFT JOIN rooms r ON r.room_no = m.room_no "
+     "LEFT JOIN users u ON u.user_no = m.user_no WHERE r.tenant_no IS NOT m.tenant_no "
+     "OR u.tenant_no IS NOT m.tenant_no"},
+    {"SELECT 'room ' || m.room_no || ': user ' || m.user_no || ' joined at ' || m.joined_seq || "
+     "', beyond the end' FROM room_members m JOIN rooms r ON r.room_no = m.room_no "
+     "AND r.deleted_at IS NULL WHERE m.joined_seq > coalesce((SELECT max(l.seq) FROM room_log l "
+     "WHERE l.room_no = m.room_no), r.first_seq - 1)"},
+    {"SELECT 'room ' || d.room_no || ': the cursor of user ' || d.user_no || ' is ' || "
+     "d.last_read || ' read, ' || d.last_ack || ' acked' FROM delivery_state d "
+     "JOIN rooms r ON r.room_no = d.room_no AND r.deleted_at IS NULL "
+     "WHERE d.last_read > d.last_ack OR d.last_ack > coalesce((SELECT max(l.seq) FROM room_log l "
+     "WHERE l.room_no = d.room_no), r.first_seq - 1)"},
+    {"SELECT 'room ' || d.room_no || ': user ' || d.user_no || ' has a cursor and is no member' "
+     "FROM delivery_state d LEFT JOIN room_members m ON m.tenant_no = d.tenant_no "
+     "AND m.user_no = d.user_no AND m.room_no = d.room_no WHERE m.user_no IS NULL"},
+    {"SELECT 'room ' || room_no || ' is a dm without its pair' FROM rooms WHERE type = 1 "
+     "AND dm_key IS NULL"},
 };
 
 class verifier {
@@ -121,7 +130,8 @@ class verifier {
   void chain() {
     // Retention and the janitor take rows away, and with them the proof for their commit.
     const bool rows_may_be_gone =
-        db_.integer_or_throw("SELECT EXISTS(SELECT 1 FROM rooms WHERE first_seq > 1 OR deleted_at IS NOT NULL)") != 0;
+        db_.integer_or_throw(
+            "SELECT EXISTS(SELECT 1 FROM rooms WHERE first_seq > 1 OR deleted_at IS NOT NULL)") != 0;
     statement commits{db_, "SELECT no, first_id, last_id, hash FROM commits ORDER BY no"};
     statement rows{db_,
                    "SELECT id, room_no, seq, kind, message_id, created_at FROM messages "
@@ -159,7 +169,8 @@ class verifier {
       if (gone > 0 && !rows_may_be_gone) {
         problem(name + " lacks " + std::to_string(gone) + " of its entries");
       }
-      if (gone == 0 && previous && link.hash() != hash) problem(name + " is not what was committed");
+      if (gone == 0 && previous && link.hash() != hash)
+        problem(name + " is not what was committed");
       previous = hash;
       expected = no.next();
       covered = last;

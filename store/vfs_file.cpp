@@ -44,8 +44,7 @@ std::string vfs_file::read(std::int64_t offset, std::size_t size) {
 }
 
 db_result<void> vfs_file::write(std::int64_t offset, const std::string& bytes) {
-  const int rc =
-      file_->pMethods->xWrite(file_, bytes.data(), static_cast<int>(bytes.size()), offset);
+  const int rc = file_->pMethods->xWrite(file_, bytes.data(), static_cast<int>(bytes.size()), offset);
   if (rc != SQLITE_OK) return failure(rc);
   return {};
 }

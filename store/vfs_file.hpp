@@ -4,12 +4,12 @@
 ///
 /// Owner  one thread at a time.
 
+#include "store/sqlite_db.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
-
-#include "store/sqlite_db.hpp"
 
 struct sqlite3_file;
 struct sqlite3_vfs;

@@ -11,9 +11,12 @@ error words_for(failure_scope scope) {
   switch (scope) {
     case failure_scope::item:
       return {.code = error_code::internal, .message = "the store refused this entry"};
-    case failure_scope::batch: return unavailable("the store could not write", 100ms);
-    case failure_scope::full: return unavailable("there is no space on the node's disk", 1s);
-    case failure_scope::fatal: break;
+    case failure_scope::batch:
+      return unavailable("the store could not write", 100ms);
+    case failure_scope::full:
+      return unavailable("there is no space on the node's disk", 1s);
+    case failure_scope::fatal:
+      break;
   }
   return unavailable("the store has failed, and the node is restarting", 1s);
 }
@@ -37,9 +40,7 @@ write_error inconsistent(std::string detail) {
 }
 
 write_error outcome_unknown(const db_failure& f) {
-  return {.scope = failure_scope::fatal,
-          .why = words_for(failure_scope::fatal),
-          .detail = f.text};
+  return {.scope = failure_scope::fatal, .why = words_for(failure_scope::fatal), .detail = f.text};
 }
 
 }  // namespace parley::store

@@ -20,7 +20,8 @@ using words_told = std::vector<std::string>;
 /// A directory in a test: plays readers and actors, remembers in words what it told them.
 class town final : private directory_ports {
  public:
-  explicit town(const directory_options& options = {.max_rooms = 100, .room_idle = milliseconds{1000}}) : it(*this, options) {}
+  explicit town(const directory_options& options = {.max_rooms = 100, .room_idle = milliseconds{1000}})
+      : it(*this, options) {}
 
   words_told told;
   std::vector<std::pair<call_no, read_query>> questions;
@@ -30,9 +31,13 @@ class town final : private directory_ports {
   bool readers_are_busy = false;
   mono_time now{};
 
-  call_no command(std::uint8_t room, const user_id& who = ann, tenant_no tenant = acme, bool is_send = true) {
+  call_no command(std::uint8_t room, const user_id& who = ann, tenant_no tenant = acme,
+                  bool is_send = true) {
     const auto call = ++last_call_;
-    room_command m{.room = key_of(room, tenant), .to = {gateway_no{0}, call}, .who = by(who), .what = join_command{}};
+    room_command m{.room = key_of(room, tenant),
+                   .to = {gateway_no{0}, call},
+                   .who = by(who),
+                   .what = join_command{}};
     if (is_send) m.what = message_from(who);
     it.on(std::make_shared<const room_command>(std::move(m)), now);
     return call;
@@ -50,16 +55,20 @@ class town final : private directory_ports {
     told.clear();
     return ++known_;
   }
-  void retired(std::uint8_t room, instance_no i, bool yes = true) { it.on(room_retired{key_of(room), i, yes}, now); }
+  void retired(std::uint8_t room, instance_no i, bool yes = true) {
+    it.on(room_retired{key_of(room), i, yes}, now);
+  }
   void passes(milliseconds time) {
     now += time;
     it.tick(now);
   }
   void attaches(const user_id& who, std::uint64_t connection) {
-    it.on(std::make_shared<const attach>(attach{{acme, who}, gateway_no{0}, connection_ref{connection}, 5}));
+    it.on(std::make_shared<const attach>(
+        attach{{acme, who}, gateway_no{0}, connection_ref{connection}, 5}));
   }
   void detaches(const user_id& who, std::uint64_t connection) {
-    it.on(std::make_shared<const detach>(detach{{acme, who}, gateway_no{0}, connection_ref{connection}}));
+    it.on(std::make_shared<const detach>(
+        detach{{acme, who}, gateway_no{0}, connection_ref{connection}}));
   }
   void moves(const user_id& who) {
     auto m = std::make_shared<move_cursors>();
@@ -81,19 +90,33 @@ class town final : private directory_ports {
  private:
   static std::string name(instance_no i) { return std::to_string(i.value); }
   static std::string name(const room_key& k) { return std::to_string(k.room.id.bytes[15]); }
-  void spawn_room(instance_no i, const room_key& k) override { told.push_back("spawn " + name(i) + " for room " + name(k)); }
+  void spawn_room(instance_no i, const room_key& k) override {
+    told.push_back("spawn " + name(i) + " for room " + name(k));
+  }
   void to_room(instance_no i, const room_command_ptr& m) override {
     told.push_back("call " + std::to_string(m->to.call.value) + " to " + name(i));
   }
   void to_room(instance_no i, const retire&) override { told.push_back("retire " + name(i)); }
   void drop_room(instance_no i) override { told.push_back("drop " + name(i)); }
-  void spawn_session(instance_no i, const user_key& u) override { told.push_back("session " + name(i) + " for " + u.user.value); }
-  void to_session(instance_no i, const attach_ptr&) override { told.push_back("attach to " + name(i)); }
-  void to_session(instance_no i, const detach_ptr&) override { told.push_back("detach to " + name(i)); }
-  void to_session(instance_no i, const move_cursors_ptr&) override { told.push_back("cursors to " + name(i)); }
+  void spawn_session(instance_no i, const user_key& u) override {
+    told.push_back("session " + name(i) + " for " + u.user.value);
+  }
+  void to_session(instance_no i, const attach_ptr&) override {
+    told.push_back("attach to " + name(i));
+  }
+  void to_session(instance_no i, const detach_ptr&) override {
+    told.push_back("detach to " + name(i));
+  }
+  void to_session(instance_no i, const move_cursors_ptr&) override {
+    told.push_back("cursors to " + name(i));
+  }
   void stop_session(instance_no i) override { told.push_back("stop " + name(i)); }
-  void spawn_tenant(instance_no i, tenant_no t) override { told.push_back("tenant " + std::to_string(t.value) + " as " + name(i)); }
-  void to_tenant(instance_no i, const tenant_loaded_ptr&) override { told.push_back("loaded to " + name(i)); }
+  void spawn_tenant(instance_no i, tenant_no t) override {
+    told.push_back("tenant " + std::to_string(t.value) + " as " + name(i));
+  }
+  void to_tenant(instance_no i, const tenant_loaded_ptr&) override {
+    told.push_back("loaded to " + name(i));
+  }
   void to_storage(store_cursors_ptr m) override {
     told.push_back("cursors to storage");
     cursors.push_back(std::move(m));
@@ -102,7 +125,9 @@ class town final : private directory_ports {
     for (const auto& item : m->items) replies_given.emplace_back(item.call, item.outcome);
   }
   void answer(gateway_no, authenticated_ptr m) override { authentications.push_back(std::move(m)); }
-  void session_lost_to_all(const session_lost& m) override { told.push_back("lost session of " + m.user.user.value); }
+  void session_lost_to_all(const session_lost& m) override {
+    told.push_back("lost session of " + m.user.user.value);
+  }
   bool read(call_no call, tenant_no, read_query q) override {
     if (readers_are_busy) return false;
     questions.emplace_back(call, std::move(q));
@@ -169,10 +194,14 @@ TEST_SUITE("DESIGN I13 one owner: the way to a room") {
     CHECK(std::get<error>(*t.reply_to_call(join)).stored == stored_state::not_a_send);
     CHECK(t.it.rooms() == 0);
   }
-  TEST_CASE("a tenant can look for so many rooms at once and no more, and takes nothing from another") {
+  TEST_CASE(
+      "a tenant can look for so many rooms at once and no more, and takes nothing from another") {
     town t;
     for (std::size_t n = 0; n < room_lookups_max_per_tenant; ++n) {
-      room_command m{.room = key_of(0), .to = {gateway_no{0}, call_no{5000 + n}}, .who = by(ann), .what = join_command{}};
+      room_command m{.room = key_of(0),
+                     .to = {gateway_no{0}, call_no{5000 + n}},
+                     .who = by(ann),
+                     .what = join_command{}};
       m.room.room.id.bytes[1] = static_cast<std::uint8_t>(n / 256);
       m.room.room.id.bytes[2] = static_cast<std::uint8_t>(n % 256);
       t.it.on(std::make_shared<const room_command>(std::move(m)), t.now);
@@ -216,7 +245,9 @@ TEST_SUITE("DESIGN I13 retiring") {
     t.passes(milliseconds{900});
     CHECK(t.take().empty());
   }
-  TEST_CASE("what comes while a room retires goes to the next instance, in order, and never to the retired one") {
+  TEST_CASE(
+      "what comes while a room retires goes to the next instance, in order, and never to the "
+      "retired one") {
     town t;
     const auto i = t.load(1);
     t.passes(milliseconds{1000});
@@ -259,7 +290,9 @@ TEST_SUITE("DESIGN I13 retiring") {
     t.it.tick(t.now, 1);
     CHECK(t.take() == words_told{"retire 2"});
   }
-  TEST_CASE("a room that ended by itself is forgotten, and what was held for it is looked at from the start") {
+  TEST_CASE(
+      "a room that ended by itself is forgotten, and what was held for it is looked at from the "
+      "start") {
     town t;
     const auto i = t.load(1);
     t.passes(milliseconds{1000});
@@ -290,7 +323,8 @@ TEST_SUITE("DESIGN I13 one session of a user") {
     t.attaches(ann, 1);
     t.attaches(ann, 2);
     t.attaches(bob, 3);
-    CHECK(t.take() == words_told{"session 1 for ann", "attach to 1", "attach to 1", "session 2 for bob", "attach to 2"});
+    CHECK(t.take() == words_told{"session 1 for ann", "attach to 1", "attach to 1",
+                                 "session 2 for bob", "attach to 2"});
     t.detaches(ann, 1);
     CHECK(t.take() == words_told{"detach to 1"});
     t.detaches(cyd, 9);
@@ -321,7 +355,9 @@ TEST_SUITE("DESIGN I13 one session of a user") {
     t.it.on(session_idle{{acme, ann}, instance_no{1}, 2});
     CHECK(t.take() == words_told{"stop 1"});
   }
-  TEST_CASE("cursors go through the session of an online user, and straight to storage for one who is not") {
+  TEST_CASE(
+      "cursors go through the session of an online user, and straight to storage for one who is "
+      "not") {
     town t;
     t.moves(ann);
     CHECK(t.take() == words_told{"cursors to storage"});
@@ -331,7 +367,8 @@ TEST_SUITE("DESIGN I13 one session of a user") {
     t.moves(ann);
     CHECK(t.take() == words_told{"cursors to 1"});
   }
-  TEST_CASE("a session that died is told to all gateways, once; the next connection gets a new one") {
+  TEST_CASE(
+      "a session that died is told to all gateways, once; the next connection gets a new one") {
     town t;
     t.attaches(ann, 1);
     t.take();

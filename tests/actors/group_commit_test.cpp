@@ -20,12 +20,14 @@ namespace {
 using store::failure_scope;
 using store::write_error;
 
-write_error failure(failure_scope scope) { return {scope, unavailable("scripted", std::chrono::milliseconds{1})}; }
+write_error failure(failure_scope scope) {
+  return {scope, unavailable("scripted", std::chrono::milliseconds{1})};
+}
 
 /// Says yes to everything, unless told otherwise; remembers what was executed and committed.
 class scripted_writer final : public store::writer {
  public:
-  std::vector<std::string> executed;            ///< of the transaction under way
+  std::vector<std::string> executed;  ///< of the transaction under way
   std::vector<std::vector<std::string>> commits;
   std::size_t begins = 0;
   std::size_t rollbacks = 0;
@@ -44,17 +46,24 @@ class scripted_writer final : public store::writer {
     return {};
   }
   store::write_result<log_id> append(const store::append_row& row) override {
-    return step("append " + std::to_string(row.room.value) + ":" + std::to_string(row.e.seq.value), log_id{1});
+    return step("append " + std::to_string(row.room.value) + ":" + std::to_string(row.e.seq.value),
+                log_id{1});
   }
-  store::write_result<store::created_room> create_room(const store::new_room&) override { return step("create", next_created); }
+  store::write_result<store::created_room> create_room(const store::new_room&) override {
+    return step("create", next_created);
+  }
   store::write_result<room_seq> delete_room(tenant_no, room_no room, utc_time) override {
     return step("delete " + std::to_string(room.value), room_seq{9});
   }
-  store::write_result<tenant_no> create_tenant(const store::new_tenant&) override { return step("tenant", tenant_no{4}); }
-  store::write_result<store::cursor_state> move_cursor(const store::cursor_move& move) override {
-    return step("cursor " + move.user.value, store::cursor_state{room_no{5}, move.seq, room_seq{0}, true});
+  store::write_result<tenant_no> create_tenant(const store::new_tenant&) override {
+    return step("tenant", tenant_no{4});
   }
-  store::write_result<std::optional<store::opened_room>> open_room(tenant_no, room_id room, utc_time) override {
+  store::write_result<store::cursor_state> move_cursor(const store::cursor_move& move) override {
+    return step("cursor " + move.user.value,
+                store::cursor_state{room_no{5}, move.seq, room_seq{0}, true});
+  }
+  store::write_result<std::optional<store::opened_room>> open_room(tenant_no, room_id room,
+                                                                   utc_time) override {
     if (open_fails) return *open_fails;
     if (!room_exists) return std::optional<store::opened_room>{};
     auto out = an_open_room(room_type::group, {});
@@ -105,7 +114,8 @@ class log_of_words final : public storage_ports {
     openings[i] = std::move(m);
   }
   void to_room(instance_no i, const committed& m) override {
-    told.push_back("committed " + name(i) + " up to " + std::to_string(m.up_to.value) + " in " + std::to_string(m.commit.value));
+    told.push_back("committed " + name(i) + " up to " + std::to_string(m.up_to.value) + " in " +
+                   std::to_string(m.commit.value));
   }
   void to_room(instance_no i, lost_ptr m) override {
     told.push_back("lost " + name(i));
@@ -161,16 +171,19 @@ struct storage {
     it.on(std::make_shared<const actors::append>(m));
   }
   void erase(std::uint8_t room, std::uint64_t instance, generation gen) {
-    it.on(std::make_shared<const delete_room>(delete_room{instance_no{instance}, gen, acme, room_no{room}, noon}));
+    it.on(std::make_shared<const delete_room>(
+        delete_room{instance_no{instance}, gen, acme, room_no{room}, noon}));
   }
   void create() {
-    it.on(std::make_shared<const create_room>(create_room{{gateway_no{0}, call_no{1}}, store::new_room{}}));
+    it.on(std::make_shared<const create_room>(
+        create_room{{gateway_no{0}, call_no{1}}, store::new_room{}}));
   }
   void move(std::optional<instance_no> session, std::size_t rooms = 1) {
     auto moves = std::make_shared<move_cursors>();
     moves->user = {acme, ann};
     moves->to = {gateway_no{2}, call_no{1}};
-    for (std::size_t n = 0; n < rooms; ++n) moves->rooms.emplace_back(room_id_of(static_cast<std::uint8_t>(n)), room_seq{3});
+    for (std::size_t n = 0; n < rooms; ++n)
+      moves->rooms.emplace_back(room_id_of(static_cast<std::uint8_t>(n)), room_seq{3});
     it.on(std::make_shared<const store_cursors>(store_cursors{session, moves}));
   }
   words_told run() {
@@ -182,7 +195,8 @@ struct storage {
 }  // namespace
 
 TEST_SUITE("SPEC 2.1 accepted means durable: group commit") {
-  TEST_CASE("what queued up is one commit, and each room hears once, with the last of its entries") {
+  TEST_CASE(
+      "what queued up is one commit, and each room hears once, with the last of its entries") {
     storage s;
     const auto one = s.open(1, 1);
     const auto two = s.open(2, 2);
@@ -202,12 +216,14 @@ TEST_SUITE("SPEC 2.1 accepted means durable: group commit") {
     storage s;
     const auto gen = s.open(1, 1);
     for (std::uint64_t n = 1; n <= limits::commit_max_rows + 1; ++n) s.append(1, 1, gen, n);
-    CHECK(s.run() == words_told{"committed 1 up to " + std::to_string(limits::commit_max_rows) + " in 1"});
+    CHECK(s.run() ==
+          words_told{"committed 1 up to " + std::to_string(limits::commit_max_rows) + " in 1"});
     CHECK(s.it.has_work());
     CHECK(s.run().size() == 1);
     CHECK(s.writer.commits[1].size() == 1);
   }
-  TEST_CASE("a refused entry loses its room's generation alone; what came before it is committed first") {
+  TEST_CASE(
+      "a refused entry loses its room's generation alone; what came before it is committed first") {
     storage s;
     const auto one = s.open(1, 1);
     const auto two = s.open(2, 2);
@@ -239,7 +255,9 @@ TEST_SUITE("SPEC 2.1 accepted means durable: group commit") {
     CHECK(s.run() == words_told{"committed 2 up to 1 in 1"});
     CHECK(s.writer.commits == std::vector<words_told>{{"append 2:1"}});
   }
-  TEST_CASE("a failure in the middle of a batch rolls back what was executed and leaves the rest for the next") {
+  TEST_CASE(
+      "a failure in the middle of a batch rolls back what was executed and leaves the rest for the "
+      "next") {
     storage s;
     const auto one = s.open(1, 1);
     const auto two = s.open(2, 2);
@@ -306,7 +324,9 @@ TEST_SUITE("SPEC 2.1 accepted means durable: group commit") {
 }
 
 TEST_SUITE("DESIGN I10 a full disk") {
-  TEST_CASE("everyone who waits hears at once, later ones too, without touching the disk, until a probe succeeds") {
+  TEST_CASE(
+      "everyone who waits hears at once, later ones too, without touching the disk, until a probe "
+      "succeeds") {
     storage s;
     const auto one = s.open(1, 1);
     const auto two = s.open(2, 2);
@@ -315,7 +335,8 @@ TEST_SUITE("DESIGN I10 a full disk") {
     s.create();
     s.move(instance_no{8});
     s.writer.commit_fails = failure(failure_scope::full);
-    CHECK(s.run() == words_told{"not writable", "not created", "cursors to session 8", "lost 1", "lost 2"});
+    CHECK(s.run() ==
+          words_told{"not writable", "not created", "cursors to session 8", "lost 1", "lost 2"});
     s.writer.commit_fails.reset();
 
     const auto begun = s.writer.begins;

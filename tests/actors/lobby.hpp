@@ -14,8 +14,12 @@ namespace parley::actors::words {
 
 class lobby final : private room_ports {
  public:
-  explicit lobby(store::opened_room facts, const room_options& options = {}) : lobby(options) { opens_with(std::move(facts)); }
-  explicit lobby(const room_options& options = {}) : ids_(time, random_), it(key_of(1), instance_no{3}, *this, time, ids_, options) {
+  explicit lobby(store::opened_room facts, const room_options& options = {}) : lobby(options) {
+    opens_with(std::move(facts));
+  }
+  explicit lobby(const room_options& options = {})
+      : ids_(time, random_),
+        it(key_of(1), instance_no{3}, *this, time, ids_, options) {
     it.start();
   }
 
@@ -27,7 +31,8 @@ class lobby final : private room_ports {
   }
   void does_not_exist() { it.on(opened{instance_no{3}, generation{}, std::nullopt}); }
   void cannot_be_read() {
-    it.on(opened{instance_no{3}, generation{}, std::nullopt, unavailable("unreadable", std::chrono::milliseconds{1})});
+    it.on(opened{instance_no{3}, generation{}, std::nullopt,
+                 unavailable("unreadable", std::chrono::milliseconds{1})});
   }
   void commits() { commits_up_to(appends.size()); }
   /// The first `n` of all appends.
@@ -35,19 +40,24 @@ class lobby final : private room_ports {
     it.on(committed{instance_no{3}, last_generation, appends.at(n - 1)->no, ++last_commit});
   }
   void loses() { loses(last_generation); }
-  void loses(generation g) { it.on(lost{instance_no{3}, g, unavailable("the write failed", std::chrono::milliseconds{100})}); }
-  void is_deleted() { it.on(deleted{instance_no{3}, last_generation, it.committed_seq(), ++last_commit}); }
+  void loses(generation g) {
+    it.on(lost{instance_no{3}, g, unavailable("the write failed", std::chrono::milliseconds{100})});
+  }
+  void is_deleted() {
+    it.on(deleted{instance_no{3}, last_generation, it.committed_seq(), ++last_commit});
+  }
 
   /// A command through gateway 0; its number.
   template <class What>
   call_no says(caller who, What what, gateway_no gateway = gateway_no{0}) {
     const auto call = ++last_call_;
-    it.on(std::make_shared<const room_command>(
-        room_command{.room = key_of(1), .to = {gateway, call}, .who = std::move(who), .what = std::move(what)}));
+    it.on(std::make_shared<const room_command>(room_command{
+        .room = key_of(1), .to = {gateway, call}, .who = std::move(who), .what = std::move(what)}));
     return call;
   }
   /// The readers answer the oldest open look-up.
-  void finds(std::optional<store::member_row> member, std::optional<store::used_key> used = {}, bool reply_to_is_message = true) {
+  void finds(std::optional<store::member_row> member, std::optional<store::used_key> used = {},
+             bool reply_to_is_message = true) {
     REQUIRE(!lookups.empty());
     const auto call = lookups.front().first;
     lookups.erase(lookups.begin());
@@ -64,12 +74,16 @@ class lobby final : private room_ports {
     REQUIRE(outcomes.contains(call));
     return outcomes.at(call);
   }
-  [[nodiscard]] bool refused(call_no call, error_code code) const { return answered(call) && is_error(outcomes.at(call), code); }
+  [[nodiscard]] bool refused(call_no call, error_code code) const {
+    return answered(call) && is_error(outcomes.at(call), code);
+  }
   [[nodiscard]] const accepted_info& accepted(call_no call) const {
     REQUIRE(std::holds_alternative<send_result>(outcome(call)));
     return std::get<send_result>(outcome(call)).accepted;
   }
-  [[nodiscard]] bool done(call_no call) const { return answered(call) && !std::holds_alternative<error>(outcomes.at(call)); }
+  [[nodiscard]] bool done(call_no call) const {
+    return answered(call) && !std::holds_alternative<error>(outcomes.at(call));
+  }
   [[nodiscard]] entry last_entry() const {
     REQUIRE(!appends.empty());
     return appends.back()->row.e;

@@ -78,17 +78,40 @@ class gated_reader final : public store::reader {
     return true;
   }
   result<store::positions> positions(tenant_no, const user_id&) override { return no(); }
-  result<store::checked_rooms> check(tenant_no, const user_id&, const std::vector<room_id>&) override { return no(); }
-  result<store::log_page> page(room_no, room_seq, room_seq, std::size_t, std::size_t) override { return no(); }
-  result<std::optional<store::room_view>> room(tenant_no, room_id, const std::optional<user_id>&) override { return no(); }
-  result<store::room_list> rooms_of(tenant_no, const user_id&, std::size_t, std::string_view, std::size_t) override { return no(); }
-  result<store::room_list> rooms_of_tenant(tenant_no, std::size_t, std::string_view, std::size_t) override { return no(); }
-  result<store::member_list> members(room_no, std::size_t, std::string_view, std::size_t) override { return no(); }
-  result<store::history_page> history(room_no, store::page_position, std::size_t, bool, std::size_t) override { return no(); }
-  result<store::sender_lookup> look_up(room_no, const user_id&, const std::optional<hash128>&, utc_time) override { return no(); }
+  result<store::checked_rooms> check(tenant_no, const user_id&, const std::vector<room_id>&) override {
+    return no();
+  }
+  result<store::log_page> page(room_no, room_seq, room_seq, std::size_t, std::size_t) override {
+    return no();
+  }
+  result<std::optional<store::room_view>> room(tenant_no, room_id,
+                                               const std::optional<user_id>&) override {
+    return no();
+  }
+  result<store::room_list> rooms_of(tenant_no, const user_id&, std::size_t, std::string_view,
+                                    std::size_t) override {
+    return no();
+  }
+  result<store::room_list> rooms_of_tenant(tenant_no, std::size_t, std::string_view,
+                                           std::size_t) override {
+    return no();
+  }
+  result<store::member_list> members(room_no, std::size_t, std::string_view, std::size_t) override {
+    return no();
+  }
+  result<store::history_page> history(room_no, store::page_position, std::size_t, bool,
+                                      std::size_t) override {
+    return no();
+  }
+  result<store::sender_lookup> look_up(room_no, const user_id&, const std::optional<hash128>&,
+                                       utc_time) override {
+    return no();
+  }
   result<bool> is_message(room_no, message_id) override { return no(); }
   result<std::optional<entry>> message(room_no, message_id) override { return no(); }
-  result<std::optional<store::tenant_row>> tenant_by_api_key(const sha256_digest&) override { return no(); }
+  result<std::optional<store::tenant_row>> tenant_by_api_key(const sha256_digest&) override {
+    return no();
+  }
   result<std::optional<store::tenant_row>> tenant(const tenant_id&) override { return no(); }
   result<store::tenant_list> tenants(std::size_t, std::string_view) override { return no(); }
 
@@ -102,7 +125,8 @@ struct pool_in_a_test {
   diary happened;
   read_pool it;
 
-  explicit pool_in_a_test(std::size_t threads, const read_pool_options& options = {}) : it(readers(threads), options) {}
+  explicit pool_in_a_test(std::size_t threads, const read_pool_options& options = {})
+      : it(readers(threads), options) {}
   std::vector<std::unique_ptr<store::reader>> readers(std::size_t n) {
     std::vector<std::unique_ptr<store::reader>> out;
     for (; n > 0; --n) out.push_back(std::make_unique<gated_reader>(readers_wait));
@@ -129,7 +153,8 @@ TEST_SUITE("SPEC 2.8 readers are bounded and fair") {
     for (const char* q : {"a1", "a2", "a3", "a4"}) pool.asks(acme, q);
     for (const char* q : {"g1", "g2"}) pool.asks(globex, q);
     pool.readers_wait.open();
-    CHECK(pool.happened.wait_for(7) == std::vector<std::string>{"busy", "a1", "g1", "a2", "g2", "a3", "a4"});
+    CHECK(pool.happened.wait_for(7) ==
+          std::vector<std::string>{"busy", "a1", "g1", "a2", "g2", "a3", "a4"});
     CHECK(pool.it.served() == 7);
     CHECK(pool.it.queued() == 0);
   }
@@ -174,7 +199,8 @@ TEST_SUITE("SPEC 2.8 readers are bounded and fair") {
     {
       pool_in_a_test pool{1};
       pool.keep_readers_busy(1);
-      pool.it.submit(acme, exists_query{key_of(1)}, [&](const read_result&) { kept.write("too late"); });
+      pool.it.submit(acme, exists_query{key_of(1)},
+                     [&](const read_result&) { kept.write("too late"); });
       // The reader is let go only when the pool is already ending, or before: either way nothing hangs.
       pool.readers_wait.open();
     }

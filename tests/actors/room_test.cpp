@@ -19,7 +19,8 @@ store::opened_room a_group_of_ann_and_bob(std::int64_t last_seq = 0) {
 }
 /// ann owns it, bob is an admin, cyd a member; dan is not in it.
 store::opened_room a_room_of_three(room_type type) {
-  return an_open_room(type, {member(ann, member_role::owner), member(bob, member_role::admin), member(cyd)});
+  return an_open_room(
+      type, {member(ann, member_role::owner), member(bob, member_role::admin), member(cyd)});
 }
 json frame(const lobby& room, std::size_t publish, std::size_t at = 0) {
   return json::parse(room.publishes.at(publish)->frames.at(at)->payload());
@@ -52,7 +53,8 @@ TEST_SUITE("SPEC 2.1 accepted means durable") {
   }
   TEST_CASE("what one commit holds leaves as one publish and one batch of answers, in order") {
     lobby room{a_group_of_ann_and_bob()};
-    for (int n = 0; n < 5; ++n) room.says(by(n % 2 == 0 ? ann : bob), message_from(n % 2 == 0 ? ann : bob));
+    for (int n = 0; n < 5; ++n)
+      room.says(by(n % 2 == 0 ? ann : bob), message_from(n % 2 == 0 ? ann : bob));
     room.commits();
     REQUIRE(room.publishes.size() == 1);
     CHECK(room.batches_of_answers == 1);
@@ -103,7 +105,8 @@ TEST_SUITE("SPEC 2.2 one order") {
       CHECK(room.appends[n]->gen == room.last_generation);
     }
   }
-  TEST_CASE("a seq whose batch failed is given again, and its sender is told that nothing is stored") {
+  TEST_CASE(
+      "a seq whose batch failed is given again, and its sender is told that nothing is stored") {
     lobby room{a_group_of_ann_and_bob()};
     const auto sent = room.says(by(ann), message_from(ann, "lost"));
     room.loses();
@@ -133,7 +136,9 @@ TEST_SUITE("SPEC 2.2 one order") {
     room.commits();
     CHECK(room.done(sent));
   }
-  TEST_CASE("what was told to be committed before a loss stays; what comes behind it waits for the new opening") {
+  TEST_CASE(
+      "what was told to be committed before a loss stays; what comes behind it waits for the new "
+      "opening") {
     lobby room{a_group_of_ann_and_bob()};
     const auto kept = room.says(by(ann), message_from(ann));
     const auto gone = room.says(by(ann), message_from(ann));
@@ -175,7 +180,8 @@ TEST_SUITE("SPEC 2.4 safe retry") {
     const auto first = room.says(by(ann), keyed_message_from(ann, "k"));
     const auto retry = room.says(by(ann), keyed_message_from(ann, "k"));
     room.loses();
-    for (const auto call : {first, retry}) CHECK(std::get<error>(room.outcome(call)).stored == stored_state::no);
+    for (const auto call : {first, retry})
+      CHECK(std::get<error>(room.outcome(call)).stored == stored_state::no);
     room.opens_with(a_group_of_ann_and_bob());
     const auto again = room.says(by(ann), keyed_message_from(ann, "k"));
     room.commits();
@@ -195,14 +201,18 @@ TEST_SUITE("SPEC 2.4 safe retry") {
   TEST_CASE("a stored key is known after the room was loaded again") {
     auto facts = a_group_of_ann_and_bob(9);
     facts.keys.push_back({{ann, hash128_of("k"), store::keyed_call::send, hash128_of("hello")},
-                          room_seq{4}, message_id{numbered(77)}, noon});
+                          room_seq{4},
+                          message_id{numbered(77)},
+                          noon});
     lobby room{facts};
     const auto retry = room.says(by(ann), keyed_message_from(ann, "k"));
     CHECK(room.accepted(retry).duplicate);
     CHECK(room.accepted(retry).seq == room_seq{4});
     CHECK(room.accepted(retry).message == message_id{numbered(77)});
   }
-  TEST_CASE("a key with another content is a CONFLICT, in flight and stored, and says that nothing is stored") {
+  TEST_CASE(
+      "a key with another content is a CONFLICT, in flight and stored, and says that nothing is "
+      "stored") {
     lobby room{a_group_of_ann_and_bob()};
     room.says(by(ann), keyed_message_from(ann, "k", "one"));
     const auto in_flight = room.says(by(ann), keyed_message_from(ann, "k", "two"));
@@ -216,7 +226,9 @@ TEST_SUITE("SPEC 2.4 safe retry") {
   TEST_CASE("a key that was used for another kind of call is a CONFLICT") {
     auto facts = a_group_of_ann_and_bob(9);
     facts.keys.push_back({{ann, hash128_of("k"), store::keyed_call::edit, hash128_of("hello")},
-                          room_seq{4}, message_id{numbered(77)}, noon});
+                          room_seq{4},
+                          message_id{numbered(77)},
+                          noon});
     lobby room{facts};
     CHECK(room.refused(room.says(by(ann), keyed_message_from(ann, "k")), error_code::conflict));
   }
@@ -246,8 +258,11 @@ TEST_SUITE("SPEC 2.4 safe retry") {
     CHECK(room.lookups[0].second.user == ann);
     CHECK(room.lookups[0].second.key == hash128_of("k"));
     CHECK(room.appends.empty());
-    room.finds(member(ann), store::used_key{{ann, hash128_of("k"), store::keyed_call::send, hash128_of("hello")},
-                                            room_seq{2}, message_id{numbered(9)}, noon});
+    room.finds(member(ann),
+               store::used_key{{ann, hash128_of("k"), store::keyed_call::send, hash128_of("hello")},
+                               room_seq{2},
+                               message_id{numbered(9)},
+                               noon});
     CHECK(room.accepted(retry).duplicate);
     CHECK(room.accepted(retry).seq == room_seq{2});
 
@@ -332,7 +347,8 @@ TEST_SUITE("SPEC 3 who may do what in a room") {
   TEST_CASE("only members see, read and write; to others the room does not exist") {
     lobby room{a_room_of_three(room_type::channel)};
     CHECK(room.refused(room.says(by(dan), message_from(dan)), error_code::not_found));
-    CHECK(room.refused(room.says(by(dan), add_members_command{{eve}, member_role::member}), error_code::not_found));
+    CHECK(room.refused(room.says(by(dan), add_members_command{{eve}, member_role::member}),
+                       error_code::not_found));
     CHECK(room.refused(room.says(by(dan), remove_member_command{cyd}), error_code::not_found));
     CHECK(room.refused(room.says(by(dan), leave_command{}), error_code::not_found));
     CHECK(room.refused(room.says(by(dan), delete_room_command{}), error_code::not_found));
@@ -348,17 +364,23 @@ TEST_SUITE("SPEC 3 who may do what in a room") {
     const std::vector<row> rows{
         {"the owner adds", by(ann), add_members_command{{dan}, member_role::member}, {}},
         {"the owner makes admins", by(ann), add_members_command{{dan}, member_role::admin}, {}},
-        {"nobody adds owners", by(ann), add_members_command{{dan}, member_role::owner}, error_code::authorization},
-        {"nor does the backend", by_backend(), add_members_command{{dan}, member_role::owner}, error_code::validation},
+        {"nobody adds owners", by(ann), add_members_command{{dan}, member_role::owner},
+         error_code::authorization},
+        {"nor does the backend", by_backend(), add_members_command{{dan}, member_role::owner},
+         error_code::validation},
         {"an admin adds", by(bob), add_members_command{{dan}, member_role::member}, {}},
-        {"an admin makes no admins", by(bob), add_members_command{{dan}, member_role::admin}, error_code::authorization},
-        {"a member adds nobody", by(cyd), add_members_command{{dan}, member_role::member}, error_code::authorization},
+        {"an admin makes no admins", by(bob), add_members_command{{dan}, member_role::admin},
+         error_code::authorization},
+        {"a member adds nobody", by(cyd), add_members_command{{dan}, member_role::member},
+         error_code::authorization},
         {"the backend adds", by_backend(), add_members_command{{dan}, member_role::admin}, {}},
         {"the owner removes an admin", by(ann), remove_member_command{bob}, {}},
         {"an admin removes a member", by(bob), remove_member_command{cyd}, {}},
-        {"an admin does not remove the owner", by(bob), remove_member_command{ann}, error_code::authorization},
+        {"an admin does not remove the owner", by(bob), remove_member_command{ann},
+         error_code::authorization},
         {"a member removes nobody", by(cyd), remove_member_command{bob}, error_code::authorization},
-        {"a member hears no secret about strangers", by(cyd), remove_member_command{dan}, error_code::authorization},
+        {"a member hears no secret about strangers", by(cyd), remove_member_command{dan},
+         error_code::authorization},
         {"a member removes itself: it leaves", by(cyd), remove_member_command{cyd}, {}},
         {"a stranger can't be removed", by(ann), remove_member_command{dan}, error_code::not_found},
         {"the backend removes anybody", by_backend(), remove_member_command{ann}, {}},
@@ -384,10 +406,13 @@ TEST_SUITE("SPEC 3 who may do what in a room") {
     }
   }
   TEST_CASE("two admins cannot remove each other") {
-    lobby room{an_open_room(room_type::group, {member(ann, member_role::admin), member(bob, member_role::admin)})};
+    lobby room{an_open_room(room_type::group,
+                            {member(ann, member_role::admin), member(bob, member_role::admin)})};
     CHECK(room.refused(room.says(by(ann), remove_member_command{bob}), error_code::authorization));
   }
-  TEST_CASE("where only admins post, a member's message is refused, also with a role that is still pending") {
+  TEST_CASE(
+      "where only admins post, a member's message is refused, also with a role that is still "
+      "pending") {
     auto facts = a_room_of_three(room_type::channel);
     facts.info.posting = posting_policy::admins;
     lobby room{facts};
@@ -400,7 +425,8 @@ TEST_SUITE("SPEC 3 who may do what in a room") {
     room.says(by(dan), message_from(dan));
     CHECK(room.appends.size() == 5);
   }
-  TEST_CASE("the backend names any sender and no actor is shown; a user is the actor of what it does") {
+  TEST_CASE(
+      "the backend names any sender and no actor is shown; a user is the actor of what it does") {
     lobby room{a_group_of_ann_and_bob()};
     room.says(by_backend(), message_from(eve));
     CHECK(!room.last_entry().actor);
@@ -409,8 +435,9 @@ TEST_SUITE("SPEC 3 who may do what in a room") {
     CHECK(room.last_entry().actor == ann);
   }
   TEST_CASE("an owner who leaves is followed by the oldest admin, and nobody acts in this") {
-    lobby room{an_open_room(room_type::group, {member(ann, member_role::owner), member(bob, member_role::member, 1),
-                                               member(cyd, member_role::admin, 5), member(dan, member_role::admin, 3)},
+    lobby room{an_open_room(room_type::group,
+                            {member(ann, member_role::owner), member(bob, member_role::member, 1),
+                             member(cyd, member_role::admin, 5), member(dan, member_role::admin, 3)},
                             9)};
     const auto left = room.says(by(ann), leave_command{});
     REQUIRE(room.appends.size() == 2);
@@ -424,8 +451,9 @@ TEST_SUITE("SPEC 3 who may do what in a room") {
     CHECK(room.done(left));
   }
   TEST_CASE("without admins the oldest member follows, without members nobody") {
-    lobby two{an_open_room(room_type::group, {member(ann, member_role::owner), member(bob, member_role::member, 4),
-                                              member(cyd, member_role::member, 2)},
+    lobby two{an_open_room(room_type::group,
+                           {member(ann, member_role::owner), member(bob, member_role::member, 4),
+                            member(cyd, member_role::member, 2)},
                            9)};
     two.says(by_backend(), remove_member_command{ann});
     CHECK(std::get<member_updated_body>(two.last_entry().body).user == cyd);
@@ -458,7 +486,9 @@ TEST_SUITE("SPEC 3 who may do what in a room") {
     CHECK(room.publishes[0]->members[0].user == dan);
     CHECK(json::parse(*room.publishes[0]->members[0].room_json)["member_count"] == 4);
   }
-  TEST_CASE("joining a second time answers the same without an entry, and waits when the first is pending") {
+  TEST_CASE(
+      "joining a second time answers the same without an entry, and waits when the first is "
+      "pending") {
     lobby room{a_room_of_three(room_type::channel)};
     room.says(by(dan), join_command{});
     const auto second = room.says(by(dan), join_command{});
@@ -480,9 +510,11 @@ TEST_SUITE("SPEC 3 who may do what in a room") {
     lobby room{a_dm()};
     CHECK(room.refused(room.says(by(ann), join_command{}), error_code::conflict));
     CHECK(room.refused(room.says(by(ann), leave_command{}), error_code::conflict));
-    CHECK(room.refused(room.says(by(ann), add_members_command{{cyd}, member_role::member}), error_code::conflict));
+    CHECK(room.refused(room.says(by(ann), add_members_command{{cyd}, member_role::member}),
+                       error_code::conflict));
     CHECK(room.refused(room.says(by(ann), remove_member_command{bob}), error_code::conflict));
-    CHECK(room.refused(room.says(by_backend(), add_members_command{{cyd}, member_role::member}), error_code::conflict));
+    CHECK(room.refused(room.says(by_backend(), add_members_command{{cyd}, member_role::member}),
+                       error_code::conflict));
     CHECK(room.refused(room.says(by_backend(), remove_member_command{bob}), error_code::conflict));
     CHECK(room.refused(room.says(by(ann), delete_room_command{}), error_code::authorization));
     CHECK(room.refused(room.says(by(cyd), leave_command{}), error_code::not_found));
@@ -500,10 +532,14 @@ TEST_SUITE("SPEC 3 who may do what in a room") {
     REQUIRE(rows.size() == 1);
     CHECK(rows[0].user == dan);
     CHECK(rows[0].joined_seq == room_seq{1});
-    CHECK(std::get<members_result>(room.outcome(room.says(by(ann), add_members_command{{dan}, member_role::admin}))).added.empty());
+    CHECK(std::get<members_result>(
+              room.outcome(room.says(by(ann), add_members_command{{dan}, member_role::admin})))
+              .added.empty());
     CHECK(room.appends.size() == 1);
   }
-  TEST_CASE("a long list of members is cut into entries of a hundred, answered once when all are stored") {
+  TEST_CASE(
+      "a long list of members is cut into entries of a hundred, answered once when all are "
+      "stored") {
     lobby room{a_group_of_ann_and_bob()};
     std::vector<user_id> many;
     for (std::size_t n = 0; n < 250; ++n) many.push_back(user_no_of(n));
@@ -519,7 +555,8 @@ TEST_SUITE("SPEC 3 who may do what in a room") {
   TEST_CASE("more members than the bound are a CONFLICT that counts those pending") {
     lobby room{a_room_of_three(room_type::channel), room_options{.max_room_members = 4}};
     room.says(by(ann), add_members_command{{dan}, member_role::member});
-    CHECK(room.refused(room.says(by(ann), add_members_command{{eve}, member_role::member}), error_code::conflict));
+    CHECK(room.refused(room.says(by(ann), add_members_command{{eve}, member_role::member}),
+                       error_code::conflict));
     CHECK(room.refused(room.says(by(eve), join_command{}), error_code::conflict));
     room.says(by(cyd), leave_command{});
     CHECK(!room.answered(room.says(by(eve), join_command{})));
@@ -596,9 +633,12 @@ TEST_SUITE("SPEC 3 who may do what in a room") {
 }
 
 TEST_SUITE("SPEC 2.8 overload is refused early") {
-  TEST_CASE("beyond its bound of pending entries a room refuses with UNAVAILABLE, and nothing is stored") {
+  TEST_CASE(
+      "beyond its bound of pending entries a room refuses with UNAVAILABLE, and nothing is "
+      "stored") {
     lobby room{a_group_of_ann_and_bob()};
-    for (std::size_t n = 0; n < limits::room_pending_max_entries; ++n) room.says(by(ann), message_from(ann));
+    for (std::size_t n = 0; n < limits::room_pending_max_entries; ++n)
+      room.says(by(ann), message_from(ann));
     const auto one_more = room.says(by(ann), message_from(ann));
     CHECK(room.refused(one_more, error_code::unavailable));
     CHECK(std::get<error>(room.outcome(one_more)).stored == stored_state::no);
@@ -610,7 +650,8 @@ TEST_SUITE("SPEC 2.8 overload is refused early") {
   }
   TEST_CASE("while it loads a room holds commands up to its bound, in order") {
     lobby room;
-    for (std::size_t n = 0; n < limits::room_waiting_max_commands; ++n) room.says(by(ann), message_from(ann, std::to_string(n)));
+    for (std::size_t n = 0; n < limits::room_waiting_max_commands; ++n)
+      room.says(by(ann), message_from(ann, std::to_string(n)));
     CHECK(room.refused(room.says(by(ann), message_from(ann)), error_code::unavailable));
     room.opens_with(a_group_of_ann_and_bob());
     REQUIRE(room.appends.size() == limits::room_waiting_max_commands);
@@ -709,7 +750,9 @@ TEST_SUITE("DESIGN I13 one owner of a room") {
     room.commits();
     CHECK(room.done(late));
   }
-  TEST_CASE("commands that reach a deleted room before the directory knows are answered: it may not stop by itself") {
+  TEST_CASE(
+      "commands that reach a deleted room before the directory knows are answered: it may not stop "
+      "by itself") {
     lobby room{a_group_of_ann_and_bob()};
     room.says(by(ann), delete_room_command{});
     room.is_deleted();

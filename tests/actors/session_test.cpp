@@ -60,7 +60,8 @@ class desk final : private session_ports {
     stored.push_back(std::move(m));
   }
   void to_gateway(gateway_no g, receipt_ptr m) override {
-    told.push_back("receipt to " + std::to_string(g.value) + "/" + std::to_string(m->connection.value));
+    told.push_back("receipt to " + std::to_string(g.value) + "/" +
+                   std::to_string(m->connection.value));
     receipts.push_back(std::move(m));
   }
   void to_storage(store_cursors_ptr m) override { under_way.push_back(std::move(m)); }
@@ -70,7 +71,8 @@ class desk final : private session_ports {
 }  // namespace
 
 TEST_SUITE("SPEC 5 connections of one user") {
-  TEST_CASE("a connection within the bound is attached; the newest beyond it is refused with 1008") {
+  TEST_CASE(
+      "a connection within the bound is attached; the newest beyond it is refused with 1008") {
     desk d;
     d.attaches(1, 2);
     d.attaches(2, 2);
@@ -121,7 +123,9 @@ TEST_SUITE("SPEC 5 connections of one user") {
 }
 
 TEST_SUITE("SPEC 5 cursors of one user") {
-  TEST_CASE("the asking connection gets its reply, the others a receipt of what moved, after it is stored") {
+  TEST_CASE(
+      "the asking connection gets its reply, the others a receipt of what moved, after it is "
+      "stored") {
     desk d;
     d.attaches(1, 0, 0);
     d.attaches(2, 0, 0);

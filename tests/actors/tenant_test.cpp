@@ -13,14 +13,16 @@ namespace parley::actors {
 using namespace words;
 
 namespace {
-authenticated_ptr loads(tenant& t, std::string config = "{}", bool disabled = false, std::uint64_t call = 1) {
+authenticated_ptr loads(tenant& t, std::string config = "{}", bool disabled = false,
+                        std::uint64_t call = 1) {
   store::tenant_row row;
   row.no = acme;
   row.id = tenant_id{"tenant_0123456789abcdef"};
   row.name = "acme";
   row.config = std::move(config);
   row.disabled = disabled;
-  return t.on(tenant_loaded{std::make_shared<const authenticate>(authenticate{{gateway_no{0}, call_no{call}}, {7}}), row});
+  return t.on(tenant_loaded{
+      std::make_shared<const authenticate>(authenticate{{gateway_no{0}, call_no{call}}, {7}}), row});
 }
 }  // namespace
 

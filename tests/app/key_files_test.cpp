@@ -1,7 +1,7 @@
 #include "app/key_files.hpp"
 
-#include "app/dev_demo.hpp"
 #include "actors/new_tenant.hpp"
+#include "app/dev_demo.hpp"
 #include "tests/support/results.hpp"
 #include "tests/support/temp_dir.hpp"
 

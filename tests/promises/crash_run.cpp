@@ -20,6 +20,7 @@ namespace {
 using namespace std::chrono_literals;
 using clock = std::chrono::steady_clock;
 
+constexpr int frames_between_acks = 20;
 constexpr std::size_t in_flight = 24;           // sends of one client at a time
 constexpr int accepted_before_kill = 400;       // at most; the moment is drawn
 constexpr std::uint64_t start_max_us = 60'000;  // about what a start takes
@@ -69,10 +70,12 @@ class talker {
     }
     unanswered_count = unanswered_.size();
   }
+  [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const std::vector<std::string>& rooms() const { return rooms_; }
 
   std::map<std::string, result_told> told;                ///< by key
   std::map<std::string, std::vector<shown_entry>> shown;  ///< by room, over all connections
+  std::map<std::string, std::int64_t> acked;              ///< positions that the node confirmed
   std::vector<std::string> trouble;
   std::int64_t retried = 0;
   std::int64_t duplicates = 0;
@@ -136,6 +139,9 @@ class socket_talker final : public talker {
       }
       unanswered_count = unanswered_.size();
       if (const auto text = client.next_text(20ms)) heard(json::parse(*text), m);
+      if (++since_ack_ < frames_between_acks) continue;
+      since_ack_ = 0;
+      client.send_json({{"type", "ack"}, {"rooms", last_seen_}});
     }
   }
 
@@ -154,10 +160,15 @@ class socket_talker final : public talker {
       last_seen_[room] = std::max(last_seen_[room], e.seq);
       shown[room].push_back(std::move(e));
       ++seen_count;
+    } else if (type == "ack.received" && frame.at("user_id") == name_) {
+      auto& confirmed = acked[frame.at("room_id")];
+      confirmed = std::max(confirmed, frame.at("seq").get<std::int64_t>());
     } else if (type == "error") {
       trouble.push_back(name_ + ": " + frame.dump());
     }
   }
+
+  int since_ack_ = 0;
 };
 
 /// Over REST, one after the other, with Idempotency-Key; sees nothing.
@@ -349,7 +360,10 @@ class crashes {
         if (!stored.contains(result.content)) ++report_.unstored;
       }
     }
-    for (std::size_t i = 0; i < readers_; ++i) judge_reader(*talkers_[i]);
+    for (std::size_t i = 0; i < readers_; ++i) {
+      judge_reader(*talkers_[i]);
+      judge_cursors(*talkers_[i]);
+    }
   }
 
   void judge_result(const std::string& key, const result_told& r) {
@@ -379,6 +393,17 @@ class crashes {
              (i < entries.size() ? entries[i].content : "nothing") + ", in the log: " +
              (i < log.size() ? log[i].at("content").get<std::string>() : "nothing"));
       }
+    }
+  }
+
+  void judge_cursors(talker& reader) {
+    auto rest = stage_.user(reader.name());
+    const auto listed = rest.get("/v1/rooms").json();
+    for (const auto& room : listed.at("rooms")) {
+      const auto confirmed = reader.acked[room.at("room_id")];
+      if (room.at("last_ack").get<std::int64_t>() >= confirmed) continue;
+      ++report_.cursors_lost;
+      note(reader.name() + " had acknowledged " + std::to_string(confirmed) + ": " + room.dump());
     }
   }
 
@@ -419,8 +444,8 @@ std::string crash_report::summary() const {
       << " accepted, " << retried << " retried (" << duplicates << " were stored), " << entries
       << " entries, " << shown << " shown; lost " << lost << ", doubled seqs " << doubled_seqs
       << ", gaps " << gaps << ", keys stored twice " << stored_twice << ", keys not stored "
-      << unstored << ", shown wrongly " << shown_wrong << ", resumes failed " << sync_failed
-      << ", verify unclean " << unclean;
+      << unstored << ", shown wrongly " << shown_wrong << ", acknowledged positions lost "
+      << cursors_lost << ", resumes failed " << sync_failed << ", verify unclean " << unclean;
   if (!sorted.empty()) {
     out << "; ready after " << sorted[sorted.size() / 2].count() << " ms (median), "
         << sorted.back().count() << " ms (longest)";

@@ -37,6 +37,7 @@ struct crash_report {
   std::int64_t unstored = 0;      ///< keys that were answered and have no message
   std::int64_t shown_wrong =
       0;  ///< shown twice, out of order, with a hole, or other than the log has it
+  std::int64_t cursors_lost = 0;  ///< confirmed acks that the node does not know any more
   std::int64_t sync_failed =
       0;                     ///< outcomes of a resume that are not `recovered`, epochs that changed
   std::int64_t unclean = 0;  ///< runs of `parley verify`

@@ -20,6 +20,7 @@ void survive_crashes(const crash_options& options) {
   CHECK(report.stored_twice == 0);
   CHECK(report.unstored == 0);
   CHECK(report.shown_wrong == 0);
+  CHECK(report.cursors_lost == 0);
   CHECK(report.sync_failed == 0);
   CHECK(report.unclean == 0);
   CHECK(report.is_good());

@@ -82,13 +82,19 @@ std::vector<std::string> tracing::under() const {
 }
 
 std::string tracing::text(pid_t node) const {
-  // strace outlives the node by a moment: its last line tells of the node's end.
-  const auto killed = "\n" + std::to_string(node) + " +++ killed by";
-  const auto exited = "\n" + std::to_string(node) + " +++ exited with";
+  // strace outlives the node by a moment: its last words are about the end of the node's first thread.
+  const auto about_it = "\n" + std::to_string(node) + " ";  // padded to five digits
+  const auto tells_the_end = [&](const std::string& all) {
+    for (auto at = all.find(about_it); at != std::string::npos; at = all.find(about_it, at + 1)) {
+      const auto words = all.find_first_not_of(' ', at + about_it.size() - 1);
+      if (all.compare(words, 4, "+++ ") == 0) return all.ends_with("\n");
+    }
+    return false;
+  };
   std::string all;
   const bool complete = await(std::chrono::seconds{10}, [&] {
     all = read_file(dir_ / "trace");
-    return all.ends_with("\n") && (contains(all, killed) || contains(all, exited));
+    return tells_the_end(all);
   });
   if (!complete) throw deadline_passed{"strace did not write its trace to the end"};
   return all;

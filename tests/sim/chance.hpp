@@ -30,7 +30,8 @@ void expect(bool holds, const char* promise, Detail&& detail) {
 /// SplitMix64: small, quick, good enough to find races.
 class dice {
  public:
-  explicit dice(std::uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15ULL + 0x2545f4914f6cdd1dULL) {}
+  explicit dice(std::uint64_t seed)
+      : state_(seed * 0x9e3779b97f4a7c15ULL + 0x2545f4914f6cdd1dULL) {}
 
   std::uint64_t next() {
     std::uint64_t z = (state_ += 0x9e3779b97f4a7c15ULL);

@@ -41,7 +41,8 @@ room_id world::some_room(const user_key& of) {
   std::vector<room_id> own;
   std::vector<room_id> others;
   for (const auto& [no, room] : store_.committed()->rooms) {
-    const bool is_own = !room->deleted && room->tenant == of.tenant && room->members.contains(of.user);
+    const bool is_own =
+        !room->deleted && room->tenant == of.tenant && room->members.contains(of.user);
     (is_own ? own : others).push_back(room->info.id);
   }
   if (!own.empty() && (others.empty() || dice_.permille(850))) return dice_.one_of(own);
@@ -139,19 +140,30 @@ void world::send(device* d) {
   if (d != nullptr && dice_.permille(250)) {
     std::vector<sent_text*> earlier;
     for (auto& t : ledger_.texts()) {
-      if (!t.key.empty() && !t.by_backend && t.room.tenant == d->user.tenant && t.sender == d->user.user) earlier.push_back(&t);
+      if (!t.key.empty() && !t.by_backend && t.room.tenant == d->user.tenant &&
+          t.sender == d->user.user)
+        earlier.push_back(&t);
     }
     if (!earlier.empty()) {
       auto& again = *dice_.one_of(earlier);
       if (dice_.permille(900)) return attempt(again, d);
       // The same key for another text.
-      sent_text other{again.room, again.sender, false, text_of(++last_content_, dice_), again.key, 0, 0, 0, {}};
+      sent_text other{
+          again.room, again.sender, false, text_of(++last_content_, dice_), again.key, 0, 0, 0, {}};
       return attempt(ledger_.write(std::move(other)), d);
     }
   }
   const tenant_no tenant{static_cast<std::int64_t>(dice_.between(1, weather_.tenants))};
   const user_key who = d != nullptr ? d->user : user_key{tenant, some_user()};
-  sent_text text{{who.tenant, some_room(who)}, who.user, d == nullptr, text_of(++last_content_, dice_), {}, 0, 0, 0, {}};
+  sent_text text{{who.tenant, some_room(who)},
+                 who.user,
+                 d == nullptr,
+                 text_of(++last_content_, dice_),
+                 {},
+                 0,
+                 0,
+                 0,
+                 {}};
   if (dice_.permille(500)) text.key = "key " + std::to_string(++last_key_);
   attempt(ledger_.write(std::move(text)), d);
 }
@@ -169,7 +181,8 @@ void world::attempt(sent_text& text, device* d) {
     // A reply to some message, perhaps of another room; not for keyed ones, whose body must stay the same.
     const auto* room = store_.committed()->find(text.room);
     if (text.key.empty() && room != nullptr && room->info.last_seq.value > 0) {
-      const auto& target = room->at(room_seq{static_cast<std::int64_t>(dice_.between(1, static_cast<std::size_t>(room->info.last_seq.value)))});
+      const auto& target = room->at(room_seq{static_cast<std::int64_t>(
+          dice_.between(1, static_cast<std::size_t>(room->info.last_seq.value)))});
       c.reply_to = dice_.permille(700) ? target.e.message : message_id{ids_.next()};
     }
   }
@@ -178,9 +191,10 @@ void world::attempt(sent_text& text, device* d) {
     ledger_.answered(text, outcome);
     if (tracing_) {
       trace("  answer to '" + text.content.substr(0, 20) + "': " +
-            (outcome == nullptr                          ? "late"
-             : std::holds_alternative<error>(*outcome) ? std::get<error>(*outcome).message
-                                                         : "accepted " + std::to_string(std::get<send_result>(*outcome).accepted.seq.value)));
+            (outcome == nullptr ? "late"
+             : std::holds_alternative<error>(*outcome)
+                 ? std::get<error>(*outcome).message
+                 : "accepted " + std::to_string(std::get<send_result>(*outcome).accepted.seq.value)));
     }
   };
   trace(text.sender.value + " sends '" + text.content.substr(0, 20) + "' key '" + text.key + "'");
@@ -197,7 +211,8 @@ void world::attempt(sent_text& text, device* d) {
 void world::acknowledge(device& d) {
   std::vector<std::pair<room_id, room_seq>> rooms;
   for (const auto& [room, seq] : d.seen) {
-    if (rooms.size() < 3 && dice_.permille(600)) rooms.emplace_back(*room_id::parse(room), room_seq{seq});
+    if (rooms.size() < 3 && dice_.permille(600))
+      rooms.emplace_back(*room_id::parse(room), room_seq{seq});
   }
   if (rooms.empty()) return;
   if (dice_.permille(30)) rooms.front().second.value += 5;  // beyond the log
@@ -214,7 +229,8 @@ void world::sync(device& d, bool first) {
   std::set<std::string> named;
   const auto name = [&](const std::string& text, std::optional<std::int64_t> after) {
     if (!named.insert(text).second) return;
-    frame.rooms.push_back({text, room_id::parse(text), after ? std::optional{room_seq{*after}} : std::nullopt});
+    frame.rooms.push_back(
+        {text, room_id::parse(text), after ? std::optional{room_seq{*after}} : std::nullopt});
   };
   for (const auto& [room, seq] : d.seen) {
     if ((first || !d.line->eyes.live(room)) && dice_.permille(900)) name(room, seq);
@@ -228,7 +244,8 @@ void world::sync(device& d, bool first) {
   if (dice_.permille(20)) name("no room at all", 3);
   frame.rest_live = dice_.permille(first ? 400 : 100);
   const reply_refs refs{next_request(d), {}, {}};
-  trace(d.user.user.value + " syncs " + std::to_string(frame.rooms.size()) + (frame.rest_live ? " rooms and the rest" : " rooms"));
+  trace(d.user.user.value + " syncs " + std::to_string(frame.rooms.size()) +
+        (frame.rest_live ? " rooms and the rest" : " rooms"));
   d.line->eyes.asks_sync(refs.request_id, frame);
   node_->at(d.line->gateway).sync(d.line, refs, std::move(frame));
 }
@@ -268,17 +285,21 @@ void world::create_room(tenant_no tenant) {
     r.members.emplace_back(owner, member_role::owner);
     for (std::size_t n = dice_.below(4); n > 0; --n) {
       const auto user = some_user();
-      const bool known = std::any_of(r.members.begin(), r.members.end(), [&](const auto& m) { return m.first == user; });
-      if (!known) r.members.emplace_back(user, dice_.permille(200) ? member_role::admin : member_role::member);
+      const bool known = std::any_of(r.members.begin(), r.members.end(),
+                                     [&](const auto& m) { return m.first == user; });
+      if (!known)
+        r.members.emplace_back(user, dice_.permille(200) ? member_role::admin : member_role::member);
     }
   }
   if (dice_.permille(200)) {
-    r.key = store::new_room::call_key{owner, hash128_of("creation " + std::to_string(dice_.below(5))), hash128_of("b")};
+    r.key = store::new_room::call_key{
+        owner, hash128_of("creation " + std::to_string(dice_.below(5))), hash128_of("b")};
   }
   trace("a room is created by " + owner.value);
   node_->at(dice_.below(node_->gateways())).create_room(std::move(r), [this](const created* m) {
     if (const auto* made = std::get_if<store::created_room>(&m->outcome)) {
-      expect(store_.committed()->rooms.contains(made->no), "I1 a room is created before its commit");
+      expect(store_.committed()->rooms.contains(made->no),
+             "I1 a room is created before its commit");
     }
   });
 }
@@ -312,13 +333,16 @@ void world::change_members() {
 }
 
 void world::call(room_command m) {
-  static constexpr std::array<const char*, 6> kinds{"send", "add", "remove", "join", "leave", "delete"};
+  static constexpr std::array<const char*, 6> kinds{"send", "add",   "remove",
+                                                    "join", "leave", "delete"};
   const auto kind = m.what.index();
-  trace((m.who.user ? m.who.user->value : std::string{"the backend"}) + " calls " + kinds[kind] + " " + m.room.room.id.to_string());
+  trace((m.who.user ? m.who.user->value : std::string{"the backend"}) + " calls " + kinds[kind] +
+        " " + m.room.room.id.to_string());
   node_->at(dice_.below(node_->gateways())).call(std::move(m), [this, kind](const room_outcome* outcome) {
     if (outcome == nullptr) return;
     if (const auto* failed = std::get_if<error>(outcome)) {
-      expect(failed->stored == stored_state::not_a_send, "SPEC 2.5 an error to no send says what is stored");
+      expect(failed->stored == stored_state::not_a_send,
+             "SPEC 2.5 an error to no send says what is stored");
       if (tracing_) trace(std::string{"  "} + kinds[kind] + " answers: " + failed->message);
     } else if (tracing_) {
       trace(std::string{"  "} + kinds[kind] + " is done");

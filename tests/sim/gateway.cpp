@@ -20,7 +20,9 @@ frame_ptr encoded(Append&& append) {
 }  // namespace
 
 gateway::gateway(node& of, gateway_no no, const net::subscriptions_options& options)
-    : node_(of), no_(no), subscriptions_(*this, options) {}
+    : node_(of),
+      no_(no),
+      subscriptions_(*this, options) {}
 
 // ---- connections ------------------------------------------------------------------------------------------------------
 
@@ -30,7 +32,8 @@ void gateway::connect(const line_ptr& l, std::uint32_t max_connections) {
   lines_.emplace(l->ref, l);
   subscriptions_.add(l->ref, l->user,
                      l->automatic ? net::sync_mode::automatic : net::sync_mode::manual);
-  node_.to_directory(no_, std::make_shared<const attach>(attach{l->user, no_, l->ref, max_connections}));
+  node_.to_directory(no_,
+                     std::make_shared<const attach>(attach{l->user, no_, l->ref, max_connections}));
 }
 
 void gateway::on(const attached& m) {
@@ -64,16 +67,8 @@ void gateway::close(const line_ptr& l, close_code why) {
 }
 
 void gateway::on(const session_lost& m) {
-  for (const auto& ref : subscriptions_.connections_of(m.user)) close(lines_.at(ref), close_code::internal_error);
-}
-
-void gateway::close_readers_of(const room_key& room) {
-  const auto name = room.room.id.to_string();
-  std::vector<line_ptr> readers;
-  for (const auto& [ref, l] : lines_) {
-    if (l->user.tenant == room.tenant) readers.push_back(l);
-  }
-  for (const auto& l : readers) close(l, close_code::internal_error);
+  for (const auto& ref : subscriptions_.connections_of(m.user))
+    close(line_ptr{lines_.at(ref)}, close_code::internal_error);
 }
 
 void gateway::read(const line_ptr& l, std::size_t frames,
@@ -84,7 +79,8 @@ void gateway::read(const line_ptr& l, std::size_t frames,
     l->unread_bytes -= l->unread.front().bytes;
     l->unread.pop_front();
   }
-  if (before * 2 >= l->max_bytes && l->unread_bytes * 2 < l->max_bytes) subscriptions_.drained(l->ref);
+  if (before * 2 >= l->max_bytes && l->unread_bytes * 2 < l->max_bytes)
+    subscriptions_.drained(l->ref);
 }
 
 // ---- client frames ----------------------------------------------------------------------------------------------------
@@ -104,7 +100,8 @@ void gateway::call(room_command command, call_done done) {
   if (command.is_send()) {
     command.credit = node_.budget()->try_take(std::get<send_command>(command.what).content.size());
     if (!command.credit) {
-      room_outcome refused = unavailable("too many messages are on their way", std::chrono::milliseconds{100});
+      room_outcome refused =
+          unavailable("too many messages are on their way", std::chrono::milliseconds{100});
       std::get<error>(refused).stored = stored_state::no;
       done(&refused);
       return;
@@ -113,7 +110,8 @@ void gateway::call(room_command command, call_done done) {
   dispatch(std::move(command), std::move(done));
 }
 
-void gateway::send_message(const line_ptr& l, const reply_refs& refs, room_command command, call_done done) {
+void gateway::send_message(const line_ptr& l, const reply_refs& refs, room_command command,
+                           call_done done) {
   std::weak_ptr<line> asker = l;
   call(std::move(command), [this, asker, refs, done = std::move(done)](const room_outcome* outcome) {
     done(outcome);
@@ -154,7 +152,8 @@ void gateway::move_cursors(const line_ptr& l, const reply_refs& refs, bool read,
 void gateway::create_room(store::new_room room, std::function<void(const created*)> done) {
   const auto call = ++last_call_;
   creations_.emplace(call, std::move(done));
-  node_.to_storage(no_, std::make_shared<const actors::create_room>(actors::create_room{{no_, call}, std::move(room)}));
+  node_.to_storage(no_, std::make_shared<const actors::create_room>(
+                            actors::create_room{{no_, call}, std::move(room)}));
 }
 
 // ---- from the node ------------------------------------------------------------------------------------------------------
@@ -169,7 +168,13 @@ void gateway::on(const replies_ptr& m) {
   }
 }
 
-void gateway::on(const publish_ptr& m) { subscriptions_.on(m); }
+void gateway::on(const publish_ptr& m) {
+  subscriptions_.on(m);
+  for (const auto& ref : std::exchange(restarting_, {})) {
+    if (const auto it = lines_.find(ref); it != lines_.end())
+      close(line_ptr{it->second}, close_code::internal_error);
+  }
+}
 
 void gateway::on(const created_ptr& m) {
   const auto it = creations_.find(m->call);
@@ -194,7 +199,8 @@ void gateway::on(const cursors_stored_ptr& m) {
     const auto& state = std::get<store::cursor_state>(room.outcome);
     send(l->ref, encoded([&](std::string& out) {
            append_cursor_received(out, call.refs, m->moves->read, room.room,
-                                  m->moves->read ? state.last_read : state.last_ack, l->user.user.value);
+                                  m->moves->read ? state.last_read : state.last_ack,
+                                  l->user.user.value);
          }));
   }
 }

@@ -20,7 +20,10 @@ class node;
 /// One WebSocket: the gateway's end writes, the client's end reads when it likes.
 struct line {
   line(user_key of, bool automatic_sync, std::size_t bound, witness w)
-      : user(std::move(of)), automatic(automatic_sync), max_bytes(bound), eyes(std::move(w)) {}
+      : user(std::move(of)),
+        automatic(automatic_sync),
+        max_bytes(bound),
+        eyes(std::move(w)) {}
 
   const user_key user;
   const bool automatic;
@@ -51,7 +54,8 @@ class gateway final : public net::delivery_ports {
   void connect(const line_ptr& l, std::uint32_t max_connections);
   void close(const line_ptr& l, close_code why);
   /// The client takes some frames off the wire.
-  void read(const line_ptr& l, std::size_t frames, const std::function<void(const seen_frame&)>& take);
+  void read(const line_ptr& l, std::size_t frames,
+            const std::function<void(const seen_frame&)>& take);
   void send_message(const line_ptr& l, const reply_refs& refs, actors::room_command command,
                     call_done done);
   void sync(const line_ptr& l, const reply_refs& refs, sync_frame frame);
@@ -79,12 +83,13 @@ class gateway final : public net::delivery_ports {
   /// Deadlines: what is still open is answered `unknown`; only what died with an actor may be.
   void expire_calls(const std::function<bool(const actors::room_command&)>& may_be_lost,
                     const std::function<bool(const user_key&)>& cursors_may_be_lost);
-  void close_readers_of(const room_key& room);
 
   [[nodiscard]] bool awake() const { return awake_; }
   [[nodiscard]] const net::subscriptions& readers() const { return subscriptions_; }
   [[nodiscard]] std::size_t connections() const { return lines_.size(); }
-  [[nodiscard]] std::size_t open_calls() const { return calls_.size() + cursor_calls_.size() + creations_.size(); }
+  [[nodiscard]] std::size_t open_calls() const {
+    return calls_.size() + cursor_calls_.size() + creations_.size();
+  }
   void check() const;
 
  private:
@@ -93,6 +98,7 @@ class gateway final : public net::delivery_ports {
   [[nodiscard]] std::size_t space(actors::connection_ref c) const override;
   [[nodiscard]] bool takes(actors::connection_ref c, std::size_t bytes) const override;
   bool read(actors::call_no call, tenant_no tenant, actors::read_query q) override;
+  void restart(actors::connection_ref c) override { restarting_.push_back(c); }
   void wake() override { awake_ = true; }
 
   struct open_call {
@@ -117,6 +123,7 @@ class gateway final : public net::delivery_ports {
   frame_eyes eyes_;
   actors::connection_ref last_connection_{};
   actors::call_no last_call_{};
+  std::vector<actors::connection_ref> restarting_;
   bool awake_ = false;
 };
 

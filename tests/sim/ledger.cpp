@@ -18,7 +18,8 @@ void ledger::answered(sent_text& text, const actors::room_outcome* outcome) {
   if (outcome == nullptr) {
     ++text.unknown;
   } else if (const auto* failed = std::get_if<error>(outcome)) {
-    expect(failed->stored != stored_state::not_a_send, "SPEC 2.5 an error to a send does not say what is stored",
+    expect(failed->stored != stored_state::not_a_send,
+           "SPEC 2.5 an error to a send does not say what is stored",
            [&] { return text.content + ": " + failed->message; });
     ++(failed->stored == stored_state::no ? text.refused : text.unknown);
   } else {
@@ -33,11 +34,13 @@ void ledger::node_lost() {
 void ledger::check(const snapshot& stored) const {
   std::unordered_map<std::string, std::vector<const stored_entry*>> by_content;
   for (const auto& [no, room] : stored.rooms) {
-    expect(static_cast<std::int64_t>(room->log->size()) == room->info.last_seq.value, "I2 the log is not dense");
+    expect(static_cast<std::int64_t>(room->log->size()) == room->info.last_seq.value,
+           "I2 the log is not dense");
     room_seq seq{0};
     for (const auto& line : *room->log) {
       expect(line.e.seq == ++seq, "I2 the log is not dense");
-      if (const auto* m = std::get_if<message_body>(&line.e.body)) by_content[m->content].push_back(&line);
+      if (const auto* m = std::get_if<message_body>(&line.e.body))
+        by_content[m->content].push_back(&line);
     }
   }
   std::map<std::tuple<room_key, user_id, std::string>, accepted_info> first_answers;
@@ -60,8 +63,8 @@ void ledger::check(const snapshot& stored) const {
     }
     expect(firsts <= 1, "SPEC 2.4 two answers to one key both claim to be the first", detail);
     if (!text.key.empty() && !text.accepted.empty()) {
-      const auto [known, fresh] =
-          first_answers.try_emplace(std::tuple{text.room, text.sender, text.key}, text.accepted.front());
+      const auto [known, fresh] = first_answers.try_emplace(
+          std::tuple{text.room, text.sender, text.key}, text.accepted.front());
       expect(fresh || known->second.message == text.accepted.front().message,
              "SPEC 2.4 one key was accepted for two messages", detail);
     }

@@ -16,10 +16,10 @@ struct sent_text {
   user_id sender;
   bool by_backend = false;
   std::string content;
-  std::string key;                       ///< empty: none
-  std::size_t open = 0;                  ///< attempts without an answer yet
-  std::size_t unknown = 0;               ///< attempts whose answer says, or whose silence means, «perhaps»
-  std::size_t refused = 0;               ///< attempts answered with stored: "no"
+  std::string key;          ///< empty: none
+  std::size_t open = 0;     ///< attempts without an answer yet
+  std::size_t unknown = 0;  ///< attempts whose answer says, or whose silence means, «perhaps»
+  std::size_t refused = 0;  ///< attempts answered with stored: "no"
   std::vector<accepted_info> accepted;
 };
 

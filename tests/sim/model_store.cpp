@@ -97,8 +97,7 @@ void model_store::apply(stored_room& room, const entry& e) {
   if (const auto* joined = std::get_if<member_joined_body>(&e.body)) {
     for (const auto& user : joined->users) {
       const bool fresh =
-          room.members.emplace(user, store::member_row{user, joined->role, e.seq, e.created_at})
-              .second;
+          room.members.emplace(user, store::member_row{user, joined->role, e.seq, e.created_at}).second;
       expect(fresh, "a member joins a second time");
       room.left.erase(user);
     }
@@ -118,14 +117,17 @@ void model_store::apply(stored_room& room, const entry& e) {
 store::write_result<log_id> model_store::append(const store::append_row& row) {
   expect(work_ != nullptr, "an append outside a transaction");
   const auto it = work_->rooms.find(row.room);
-  expect(it != work_->rooms.end() && it->second->tenant == row.tenant, "I8 an append in a foreign room");
+  expect(it != work_->rooms.end() && it->second->tenant == row.tenant,
+         "I8 an append in a foreign room");
   expect(!it->second->deleted, "I13 an append in a deleted room");
-  expect(row.e.seq == it->second->info.last_seq.next(), "I2 an append that does not continue the log");
+  expect(row.e.seq == it->second->info.last_seq.next(),
+         "I2 an append that does not continue the log");
   if (dice_.permille(faults.item)) return refused(unreadable());
   auto& room = touch(row.room);
   if (row.key) {
     for (const auto& earlier : *room.log) {
-      expect(!earlier.key || earlier.key->key != row.key->key || earlier.key->sender != row.key->sender,
+      expect(!earlier.key || earlier.key->key != row.key->key ||
+                 earlier.key->sender != row.key->sender,
              "I5 a key is stored a second time");
     }
   }
@@ -244,7 +246,8 @@ store::write_result<std::optional<store::opened_room>> model_store::open_room(te
   }
   for (std::int64_t seq = 1; seq <= r->info.last_seq.value; ++seq) {
     const auto& stored = r->at(room_seq{seq});
-    if (stored.key) out.keys.push_back({*stored.key, stored.e.seq, stored.e.message, stored.e.created_at});
+    if (stored.key)
+      out.keys.push_back({*stored.key, stored.e.seq, stored.e.message, stored.e.created_at});
   }
   out.keys_complete = out.keys.size() <= bounds_.keys_in_memory;
   if (!out.keys_complete) out.keys.clear();
@@ -366,8 +369,7 @@ result<store::room_list> model_reader::rooms_of_tenant(tenant_no, std::size_t, s
                                                        std::size_t) {
   return unreadable();
 }
-result<store::member_list> model_reader::members(room_no, std::size_t, std::string_view,
-                                                 std::size_t) {
+result<store::member_list> model_reader::members(room_no, std::size_t, std::string_view, std::size_t) {
   return unreadable();
 }
 result<store::history_page> model_reader::history(room_no, store::page_position, std::size_t, bool,

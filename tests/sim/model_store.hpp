@@ -55,13 +55,13 @@ using snapshot_ptr = std::shared_ptr<const snapshot>;
 
 /// Chances in permille, of each call.
 struct store_faults {
-  unsigned item = 0;         ///< an append is refused, its transaction goes on
-  unsigned batch = 0;        ///< of a commit
-  unsigned begin = 0;        ///< no transaction can be begun
-  unsigned fatal = 0;        ///< of a commit; chance decides what became of it
-  unsigned open = 0;         ///< a room cannot be read by the writer
-  unsigned read = 0;         ///< a reader cannot read
-  bool full = false;         ///< no space until this is taken back
+  unsigned item = 0;   ///< an append is refused, its transaction goes on
+  unsigned batch = 0;  ///< of a commit
+  unsigned begin = 0;  ///< no transaction can be begun
+  unsigned fatal = 0;  ///< of a commit; chance decides what became of it
+  unsigned open = 0;   ///< a room cannot be read by the writer
+  unsigned read = 0;   ///< a reader cannot read
+  bool full = false;   ///< no space until this is taken back
 };
 /// Small ones show what big rooms do.
 struct store_bounds {

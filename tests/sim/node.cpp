@@ -19,23 +19,31 @@ address session_address(instance_no i) { return {party::session, i.value}; }
 class node::room_shell final : public room_ports {
  public:
   room_shell(node& n, instance_no i, const room_key& key)
-      : node_(n), key_(key), instance_(i), ids_(n.clock_, n.random_), room_(key, i, *this, n.clock_, ids_, {}) {}
+      : node_(n),
+        key_(key),
+        instance_(i),
+        ids_(n.clock_, n.random_),
+        room_(key, i, *this, n.clock_, ids_, {}) {}
 
   room& decisions() { return room_; }
   [[nodiscard]] const room_key& key() const { return key_; }
   [[nodiscard]] bool owns() const { return owns_; }
 
   void open(open_room_ptr m) override {
-    node_.messages.send(room_address(instance_), the_storage, "open", [n = &node_, m] { n->storage_take(m); });
+    node_.messages.send(room_address(instance_), the_storage, "open",
+                        [n = &node_, m] { n->storage_take(m); });
   }
   void append(append_ptr m) override {
-    node_.messages.send(room_address(instance_), the_storage, "append", [n = &node_, m] { n->storage_take(m); });
+    node_.messages.send(room_address(instance_), the_storage, "append",
+                        [n = &node_, m] { n->storage_take(m); });
   }
   void delete_room(delete_room_ptr m) override {
-    node_.messages.send(room_address(instance_), the_storage, "delete", [n = &node_, m] { n->storage_take(m); });
+    node_.messages.send(room_address(instance_), the_storage, "delete",
+                        [n = &node_, m] { n->storage_take(m); });
   }
   void close(close_room m) override {
-    node_.messages.send(room_address(instance_), the_storage, "close", [n = &node_, m] { n->storage_take(m); });
+    node_.messages.send(room_address(instance_), the_storage, "close",
+                        [n = &node_, m] { n->storage_take(m); });
   }
   void answer(gateway_no g, replies_ptr m) override {
     for (const auto& item : m->items) {
@@ -87,7 +95,10 @@ class node::room_shell final : public room_ports {
 
 class node::session_shell final : public session_ports {
  public:
-  session_shell(node& n, instance_no i, const user_key& user) : node_(n), instance_(i), session_(user, i, *this) {}
+  session_shell(node& n, instance_no i, const user_key& user)
+      : node_(n),
+        instance_(i),
+        session_(user, i, *this) {}
 
   session& decisions() { return session_; }
 
@@ -172,7 +183,8 @@ class node::directory_shell final : public directory_ports {
   }
   void drop_room(instance_no i) override {
     // The last handle: the actor ends when it has handled what it was sent before.
-    node_.messages.send(the_directory, room_address(i), "drop", [n = &node_, i] { n->rooms_.erase(i); });
+    node_.messages.send(the_directory, room_address(i), "drop",
+                        [n = &node_, i] { n->rooms_.erase(i); });
   }
   void spawn_session(instance_no i, const user_key& user) override {
     node_.sessions_[i] = std::make_unique<session_shell>(node_, i, user);
@@ -187,12 +199,14 @@ class node::directory_shell final : public directory_ports {
     node_.to_session(the_directory, i, "move cursors", [m](session& to) { to.on(m); });
   }
   void stop_session(instance_no i) override {
-    node_.messages.send(the_directory, session_address(i), "stop", [n = &node_, i] { n->sessions_.erase(i); });
+    node_.messages.send(the_directory, session_address(i), "stop",
+                        [n = &node_, i] { n->sessions_.erase(i); });
   }
   void spawn_tenant(instance_no, tenant_no) override {}
   void to_tenant(instance_no, const tenant_loaded_ptr&) override {}
   void to_storage(store_cursors_ptr m) override {
-    node_.messages.send(the_directory, the_storage, "store cursors", [n = &node_, m] { n->storage_take(m); });
+    node_.messages.send(the_directory, the_storage, "store cursors",
+                        [n = &node_, m] { n->storage_take(m); });
   }
   void answer(gateway_no g, replies_ptr m) override {
     node_.to_gateway(the_directory, g, "replies", [m](gateway& to) { to.on(m); });
@@ -205,9 +219,10 @@ class node::directory_shell final : public directory_ports {
     }
   }
   bool read(call_no call, tenant_no, read_query q) override {
-    return node_.read(the_directory, call, std::move(q), [n = &node_](call_no c, const read_result& r) {
-      n->directory_->on(c, r, n->clock_.mono());
-    });
+    return node_.read(the_directory, call, std::move(q),
+                      [n = &node_](call_no c, const read_result& r) {
+                        n->directory_->on(c, r, n->clock_.mono());
+                      });
   }
 
  private:
@@ -255,18 +270,21 @@ void node::with_room(instance_no i, F&& step) {
   if (it->second->decisions().ended()) rooms_.erase(it);  // as its shell: quit()
 }
 
-void node::to_gateway(address from, gateway_no g, const char* label, std::function<void(gateway&)> deliver) {
+void node::to_gateway(address from, gateway_no g, const char* label,
+                      std::function<void(gateway&)> deliver) {
   messages.send(from, of(g), label, [this, g, deliver = std::move(deliver)] {
     auto& to = *gateways_[g.value];
     deliver(to);
     if (options_.check_inside) to.check();
   });
 }
-void node::to_room(address from, instance_no i, const char* label, std::function<void(room&)> deliver) {
+void node::to_room(address from, instance_no i, const char* label,
+                   std::function<void(room&)> deliver) {
   messages.send(from, room_address(i), label,
                 [this, i, deliver = std::move(deliver)] { with_room(i, deliver); });
 }
-void node::to_session(address from, instance_no i, const char* label, std::function<void(session&)> deliver) {
+void node::to_session(address from, instance_no i, const char* label,
+                      std::function<void(session&)> deliver) {
   messages.send(from, session_address(i), label, [this, i, deliver = std::move(deliver)] {
     if (const auto it = sessions_.find(i); it != sessions_.end()) deliver(it->second->decisions());
   });
@@ -284,19 +302,22 @@ bool node::read(address asker, call_no call, read_query q,
                 std::function<void(call_no, const read_result&)> answer) {
   if (dice_.permille(options_.read_refused)) return false;
   const address reader{party::reader, dice_.below(2)};
-  messages.send(asker, reader, "read", [this, asker, reader, call, q = std::move(q), answer = std::move(answer)] {
-    auto result = std::make_shared<read_result>();
-    if (dice_.permille(store_.faults.read)) {
-      *result = unavailable("the model's disk cannot be read", std::chrono::milliseconds{100});
-    } else {
-      model_reader snapshot{store_.committed()};
-      *result = run_query(snapshot, q);
-    }
-    messages.send(reader, asker, "read answer", [this, asker, call, result, answer] {
-      answer(call, *result);
-      if (asker.who == party::gateway && options_.check_inside) gateways_[asker.no]->check();
-    });
-  });
+  messages.send(asker, reader, "read",
+                [this, asker, reader, call, q = std::move(q), answer = std::move(answer)] {
+                  auto result = std::make_shared<read_result>();
+                  if (dice_.permille(store_.faults.read)) {
+                    *result = unavailable("the model's disk cannot be read",
+                                          std::chrono::milliseconds{100});
+                  } else {
+                    model_reader snapshot{store_.committed()};
+                    *result = run_query(snapshot, q);
+                  }
+                  messages.send(reader, asker, "read answer", [this, asker, call, result, answer] {
+                    answer(call, *result);
+                    if (asker.who == party::gateway && options_.check_inside)
+                      gateways_[asker.no]->check();
+                  });
+                });
   return true;
 }
 
@@ -304,7 +325,8 @@ void node::check_committed(const room_key& room, room_seq seq, const message_id&
   const auto* stored = store_.committed()->find(room);
   expect(stored != nullptr && seq <= stored->info.last_seq, "I1 accepted before its commit");
   if (message != message_id{}) {
-    expect(stored->at(seq).e.message == message, "I1 accepted, but another message is stored there");
+    expect(stored->at(seq).e.message == message,
+           "I1 accepted, but another message is stored there");
   }
 }
 

@@ -22,7 +22,7 @@ struct node_options {
   net::subscriptions_options subscriptions;
   actors::directory_options directory;
   std::size_t admission_rows = 1000;
-  unsigned read_refused = 0;        ///< permille: the readers' queue is full
+  unsigned read_refused = 0;  ///< permille: the readers' queue is full
   /// The classes' own invariants are checked after each step. Off where a planted defect must be seen from outside.
   bool check_inside = true;
 };

@@ -1,5 +1,6 @@
-#include "tests/sim/world.hpp"
 #include "tests/support/seeds.hpp"
+
+#include "tests/sim/world.hpp"
 
 #include <doctest/doctest.h>
 

@@ -2,8 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include <array>
 #include <algorithm>
+#include <array>
 
 namespace parley::sim {
 
@@ -54,7 +54,8 @@ seen_frame parse(std::string_view text) {
     if (it->is_number_integer()) {
       out.rooms = it->get<std::int64_t>();
     } else {
-      for (const auto& [room, seq] : it->items()) out.start.emplace_back(room, seq.get<std::int64_t>());
+      for (const auto& [room, seq] : it->items())
+        out.start.emplace_back(room, seq.get<std::int64_t>());
     }
   }
   return out;

@@ -16,10 +16,10 @@ namespace parley::sim {
 
 struct seen_frame {
   std::string type;
-  bool is_entry = false;           ///< has room_id and seq, and is none of the named exceptions (SPEC 1)
-  std::string room;                ///< as text; empty: none
+  bool is_entry = false;  ///< has room_id and seq, and is none of the named exceptions (SPEC 1)
+  std::string room;       ///< as text; empty: none
   std::optional<std::int64_t> seq;
-  std::string request_id;          ///< as JSON text
+  std::string request_id;  ///< as JSON text
   std::string outcome;
   std::optional<std::int64_t> from_seq;
   std::optional<std::int64_t> to_seq;

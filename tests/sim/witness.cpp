@@ -63,7 +63,8 @@ bool witness::is_member(const stored_room& room) const {
 bool witness::ever_left(const stored_room& room) const {
   for (std::int64_t seq = room.info.last_seq.value; seq > 0; --seq) {
     const auto* left = std::get_if<member_left_body>(&room.at(room_seq{seq}).e.body);
-    if (left != nullptr && std::find(left->users.begin(), left->users.end(), user_.user) != left->users.end()) {
+    if (left != nullptr &&
+        std::find(left->users.begin(), left->users.end(), user_.user) != left->users.end()) {
       return true;
     }
   }
@@ -94,7 +95,8 @@ void witness::sees(const seen_frame& f) {
   if (f.type == "room.removed") return removed_seen(f);
   if (f.type == "ack.received" || f.type == "read.received") {
     const auto* room = room_of(f.room);
-    expect(room != nullptr && f.user == user_.user.value, "SPEC 2.7 a receipt of a foreign room", [&] { return about(f); });
+    expect(room != nullptr && f.user == user_.user.value, "SPEC 2.7 a receipt of a foreign room",
+           [&] { return about(f); });
     const auto cursor = room->cursors.find(user_.user);
     expect(cursor != room->cursors.end() && cursor->second.last_ack.value >= *f.seq,
            "I14 a receipt is shown before its cursor is committed", [&] { return about(f); });
@@ -102,7 +104,8 @@ void witness::sees(const seen_frame& f) {
   }
   if (f.type == "error" && f.request_id.empty()) {
     // Beyond max_subscriptions a room that entered, or all that a list has left, is not live; and that is said.
-    expect(f.code == "CONFLICT" && max_subscriptions_ < 100, "SPEC 5 an error about nothing", [&] { return about(f); });
+    expect(f.code == "CONFLICT" && max_subscriptions_ < 100, "SPEC 5 an error about nothing",
+           [&] { return about(f); });
     incomplete_ = true;
     if (!f.room.empty()) rooms_[f.room] = room_view{};
     return;
@@ -113,16 +116,20 @@ void witness::sees(const seen_frame& f) {
 void witness::entry_seen(const seen_frame& f) {
   const auto* room = room_of(f.room);
   expect(room != nullptr, "SPEC 2.7 an entry of a foreign room", [&] { return about(f); });
-  expect(*f.seq <= room->info.last_seq.value, "I1 an entry is shown before its commit", [&] { return about(f); });
-  expect(f.text == expected_.of(*room, room_seq{*f.seq}), "SPEC 2.2 an entry is shown otherwise than it is stored",
+  expect(*f.seq <= room->info.last_seq.value, "I1 an entry is shown before its commit",
          [&] { return about(f); });
+  expect(f.text == expected_.of(*room, room_seq{*f.seq}),
+         "SPEC 2.2 an entry is shown otherwise than it is stored", [&] { return about(f); });
   if (!room->members.contains(user_.user)) {
     const auto left = room->left.find(user_.user);
-    expect(left != room->left.end(), "SPEC 2.7 an entry is shown to one who never was a member", [&] { return about(f); });
-    expect(*f.seq <= left->second.value, "SPEC 1 an entry is shown after one's own member.left", [&] { return about(f); });
+    expect(left != room->left.end(), "SPEC 2.7 an entry is shown to one who never was a member",
+           [&] { return about(f); });
+    expect(*f.seq <= left->second.value, "SPEC 1 an entry is shown after one's own member.left",
+           [&] { return about(f); });
   }
   auto& view = rooms_[f.room];
-  expect(!view.must_be_removed, "SPEC 1 something follows one's own member.left", [&] { return about(f); });
+  expect(!view.must_be_removed, "SPEC 1 something follows one's own member.left",
+         [&] { return about(f); });
   if (!view.live) {
     // The first entry of a sync that has stated nothing yet, or of one of its «rest».
     bool expected = view.perhaps;
@@ -179,23 +186,28 @@ void witness::begins(room_view& view, const stored_room* room) const {
 }
 
 void witness::start_seen(const seen_frame& f) {
-  expect(automatic_ && !start_is_done_, "SPEC 5 a sync.start that nobody expects", [&] { return about(f); });
+  expect(automatic_ && !start_is_done_, "SPEC 5 a sync.start that nobody expects",
+         [&] { return about(f); });
   for (const auto& [room, after] : f.start) {
     const auto* stored = room_of(room);
-    expect(stored != nullptr && (stored->members.contains(user_.user) || stored->left.contains(user_.user)),
+    expect(stored != nullptr &&
+               (stored->members.contains(user_.user) || stored->left.contains(user_.user)),
            "SPEC 2.7 sync.start names a foreign room", [&] { return about(f); });
-    expect(after <= stored->info.last_seq.value, "SPEC 1 sync.start is beyond the log", [&] { return about(f); });
+    expect(after <= stored->info.last_seq.value, "SPEC 1 sync.start is beyond the log",
+           [&] { return about(f); });
     if (const auto it = acknowledged.find(room); it != acknowledged.end()) {
       expect(after >= it->second, "SPEC 1 a cursor went back", [&] { return about(f); });
     }
     auto& view = rooms_[room];
     expect(!view.must_be_removed && (!view.live || view.pos == after),
-           "SPEC 5 sync.start names another place than the room is live at", [&] { return about(f); });
+           "SPEC 5 sync.start names another place than the room is live at",
+           [&] { return about(f); });
     informed_.erase(room);
     begins(view, stored);
     view.pos = after;
     left_by_choice_.erase(room);
-    expect(started_.insert(room).second, "SPEC 5 sync.start names a room twice", [&] { return about(f); });
+    expect(started_.insert(room).second, "SPEC 5 sync.start names a room twice",
+           [&] { return about(f); });
     ++started_count_;
   }
 }
@@ -236,7 +248,8 @@ void witness::outcome_seen(const seen_frame& f) {
     return;
   }
   expect(room != nullptr && f.seq, "SPEC 2.7 an outcome of a foreign room", [&] { return about(f); });
-  expect(*f.seq <= room->info.last_seq.value, "I1 an outcome is beyond the log", [&] { return about(f); });
+  expect(*f.seq <= room->info.last_seq.value, "I1 an outcome is beyond the log",
+         [&] { return about(f); });
   left_by_choice_.erase(f.room);
   informed_.erase(f.room);
   if (f.outcome == "recovered") {
@@ -246,10 +259,11 @@ void witness::outcome_seen(const seen_frame& f) {
     view.pos = pos;
   } else if (f.outcome == "live") {
     expect(was_null, "SPEC 5 live, but a position was given", [&] { return about(f); });
-    expect(!view.live || view.pos == f.seq, "SPEC 5 live, but at another place", [&] { return about(f); });
-    const auto known = request->last_seqs.find(f.room);
-    expect(known == request->last_seqs.end() || *f.seq >= known->second, "SPEC 5 live begins in the past",
+    expect(!view.live || view.pos == f.seq, "SPEC 5 live, but at another place",
            [&] { return about(f); });
+    const auto known = request->last_seqs.find(f.room);
+    expect(known == request->last_seqs.end() || *f.seq >= known->second,
+           "SPEC 5 live begins in the past", [&] { return about(f); });
     view.pos = *f.seq;
   } else if (f.outcome == "gap") {
     expect(f.from_seq && f.to_seq && *f.to_seq >= *f.from_seq && *f.to_seq == *f.seq,
@@ -263,12 +277,14 @@ void witness::outcome_seen(const seen_frame& f) {
     // The end of the membership may lie in what retention has removed.
     for (auto seq = *f.from_seq; seq <= *f.to_seq && !view.may_be_removed; ++seq) {
       const auto* left = std::get_if<member_left_body>(&room->at(room_seq{seq}).e.body);
-      view.may_be_removed = left != nullptr && std::find(left->users.begin(), left->users.end(), user_.user) != left->users.end();
+      view.may_be_removed = left != nullptr && std::find(left->users.begin(), left->users.end(),
+                                                         user_.user) != left->users.end();
     }
   } else if (f.outcome == "reset") {
-    expect(request != nullptr && asked && (!request->epoch_agrees || *asked > 0), "SPEC 5 a reset without a reason",
+    expect(request != nullptr && asked && (!request->epoch_agrees || *asked > 0),
+           "SPEC 5 a reset without a reason", [&] { return about(f); });
+    expect(!view.live || view.pos == *f.seq, "SPEC 5 a reset of a room that is live",
            [&] { return about(f); });
-    expect(!view.live || view.pos == *f.seq, "SPEC 5 a reset of a room that is live", [&] { return about(f); });
     view.pos = *f.seq;
   } else {
     throw violation{"SPEC 5 an unknown outcome: " + about(f)};
@@ -278,17 +294,19 @@ void witness::outcome_seen(const seen_frame& f) {
 
 void witness::done_seen(const seen_frame& f) {
   if (automatic_ && !start_is_done_) {
-    expect(started_.empty(), "SPEC 2.9 sync.done before all rooms have an outcome", [&] { return about(f); });
+    expect(started_.empty(), "SPEC 2.9 sync.done before all rooms have an outcome",
+           [&] { return about(f); });
     expect(static_cast<std::size_t>(f.rooms) == started_count_, "SPEC 5 sync.done counts otherwise",
            [&] { return about(f); });
     start_is_done_ = true;
     return;
   }
-  expect(!syncs_.empty() && syncs_.front().request_id == f.request_id, "SPEC 5 a sync.done that nobody expects",
-         [&] { return about(f); });
+  expect(!syncs_.empty() && syncs_.front().request_id == f.request_id,
+         "SPEC 5 a sync.done that nobody expects", [&] { return about(f); });
   const auto request = std::move(syncs_.front());
   syncs_.pop_front();
-  expect(request.open.empty(), "SPEC 2.9 sync.done before all rooms have an outcome", [&] { return about(f); });
+  expect(request.open.empty(), "SPEC 2.9 sync.done before all rooms have an outcome",
+         [&] { return about(f); });
   if (!request.rest) {
     expect(static_cast<std::size_t>(f.rooms) == request.listed, "SPEC 5 sync.done counts otherwise",
            [&] { return about(f); });
@@ -316,16 +334,19 @@ void witness::done_seen(const seen_frame& f) {
 void witness::added_seen(const seen_frame& f) {
   const auto* room = room_of(f.room);
   expect(room != nullptr && f.seq, "SPEC 2.7 a foreign room is added", [&] { return about(f); });
-  expect(*f.seq <= room->info.last_seq.value, "I1 a room is added before its commit", [&] { return about(f); });
+  expect(*f.seq <= room->info.last_seq.value, "I1 a room is added before its commit",
+         [&] { return about(f); });
   if (*f.seq > 0) {
     const auto* joined = std::get_if<member_joined_body>(&room->at(room_seq{*f.seq}).e.body);
-    expect(joined != nullptr &&
-               std::find(joined->users.begin(), joined->users.end(), user_.user) != joined->users.end(),
-           "SPEC 5 room.added names an entry that is not one's own joining", [&] { return about(f); });
+    expect(joined != nullptr && std::find(joined->users.begin(), joined->users.end(), user_.user) !=
+                                    joined->users.end(),
+           "SPEC 5 room.added names an entry that is not one's own joining",
+           [&] { return about(f); });
   }
   auto& view = rooms_[f.room];
   expect(!view.must_be_removed, "SPEC 1 room.added before room.removed", [&] { return about(f); });
-  expect(!view.live || view.pos == f.seq, "SPEC 5 a room that is live is added", [&] { return about(f); });
+  expect(!view.live || view.pos == f.seq, "SPEC 5 a room that is live is added",
+         [&] { return about(f); });
   informed_[f.room] = true;
   left_by_choice_.erase(f.room);
   if (goes_live_) {
@@ -346,8 +367,8 @@ void witness::removed_seen(const seen_frame& f) {
   auto& view = rooms_[f.room];
   const bool unsubscribing = std::any_of(unsubscribing_.begin(), unsubscribing_.end(),
                                          [&](const auto& u) { return u.second == f.room; });
-  expect(!view.live || view.must_be_removed || view.may_be_removed || room->deleted || unsubscribing, "SPEC 1 room.removed before one's own member.left",
-         [&] { return about(f); });
+  expect(!view.live || view.must_be_removed || view.may_be_removed || room->deleted || unsubscribing,
+         "SPEC 1 room.removed before one's own member.left", [&] { return about(f); });
   view = room_view{};
   informed_[f.room] = false;
 }
@@ -361,7 +382,8 @@ void witness::replied(const seen_frame& f) {
     // A sync that was refused changes nothing.
     for (auto s = syncs_.begin(); s != syncs_.end(); ++s) {
       if (s->request_id != f.request_id) continue;
-      expect(s->open.size() == s->listed, "SPEC 5 a refused sync has stated outcomes", [&] { return about(f); });
+      expect(s->open.size() == s->listed, "SPEC 5 a refused sync has stated outcomes",
+             [&] { return about(f); });
       syncs_.erase(s);
       break;
     }
@@ -371,7 +393,8 @@ void witness::replied(const seen_frame& f) {
   if (f.type == "subscribed") {
     const auto* room = room_of(f.room);
     expect(room != nullptr, "SPEC 2.7 a foreign room is subscribed", [&] { return about(f); });
-    expect(*f.seq <= room->info.last_seq.value, "I1 subscribed beyond the log", [&] { return about(f); });
+    expect(*f.seq <= room->info.last_seq.value, "I1 subscribed beyond the log",
+           [&] { return about(f); });
     auto& view = rooms_[f.room];
     informed_.erase(f.room);
     if (view.live && !view.must_be_removed) {
@@ -398,8 +421,10 @@ bool witness::live(const std::string& room) const {
 
 void witness::at_rest() const {
   if (!greeted_) throw violation{"a connection was never greeted: " + user_.user.value};
-  for (const auto& [id, replies] : owed_) throw violation{"SPEC 2.5 no reply to request " + id + " of " + user_.user.value};
-  expect(syncs_.empty() && started_.empty() && (!automatic_ || start_is_done_), "SPEC 2.9 a sync did not end");
+  for (const auto& [id, replies] : owed_)
+    throw violation{"SPEC 2.5 no reply to request " + id + " of " + user_.user.value};
+  expect(syncs_.empty() && started_.empty() && (!automatic_ || start_is_done_),
+         "SPEC 2.9 a sync did not end");
   for (const auto& [no, room] : store_.committed()->rooms) {
     if (room->tenant != user_.tenant) continue;
     const auto name = room->info.id.id.to_string();
@@ -408,7 +433,8 @@ void witness::at_rest() const {
     const auto describe = [&] {
       return user_.user.value + " in room " + std::to_string(no.value) + " of last seq " +
              std::to_string(room->info.last_seq.value) + ", at " +
-             (it == rooms_.end() || !it->second.pos ? std::string{"?"} : std::to_string(*it->second.pos));
+             (it == rooms_.end() || !it->second.pos ? std::string{"?"}
+                                                    : std::to_string(*it->second.pos));
     };
     if (!is_member(*room)) {
       expect((!is_live || it->second.perhaps) && (it == rooms_.end() || !it->second.must_be_removed),

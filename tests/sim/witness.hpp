@@ -49,12 +49,12 @@ class witness {
  private:
   struct room_view {
     bool live = false;
-    bool must_be_removed = false;       ///< its own member.left was shown
-    bool may_be_removed = false;        ///< … or that of an earlier membership
-    std::int64_t joined = 0;            ///< seq of the latest joining when this began
-    bool perhaps = false;               ///< one of the «rest»: live from a place that its first entry tells
-    std::optional<std::int64_t> pos;    ///< nullopt: live, its first entry is not known yet
-    std::int64_t after_at_least = 0;    ///< then it lies between these
+    bool must_be_removed = false;  ///< its own member.left was shown
+    bool may_be_removed = false;   ///< … or that of an earlier membership
+    std::int64_t joined = 0;       ///< seq of the latest joining when this began
+    bool perhaps = false;  ///< one of the «rest»: live from a place that its first entry tells
+    std::optional<std::int64_t> pos;  ///< nullopt: live, its first entry is not known yet
+    std::int64_t after_at_least = 0;  ///< then it lies between these
     std::int64_t after_at_most = 0;
   };
   struct sync_request {
@@ -63,8 +63,8 @@ class witness {
     std::size_t listed = 0;
     bool rest = false;
     bool epoch_agrees = false;
-    std::map<std::string, std::int64_t> last_seqs;            ///< of the user's rooms when it was asked
-    std::set<std::string> unsubscribed;                       ///< since its list was read
+    std::map<std::string, std::int64_t> last_seqs;  ///< of the user's rooms when it was asked
+    std::set<std::string> unsubscribed;             ///< since its list was read
   };
 
   [[nodiscard]] const stored_room* room_of(const std::string& room) const;
@@ -88,16 +88,16 @@ class witness {
   const std::size_t max_subscriptions_;
   bool goes_live_;
   bool greeted_ = false;
-  bool incomplete_ = false;             ///< it was said that not all rooms are live
+  bool incomplete_ = false;  ///< it was said that not all rooms are live
   std::map<std::string, room_view> rooms_;
   std::deque<sync_request> syncs_;
-  std::set<std::string> started_;       ///< automatic: named by sync.start, without an outcome yet
+  std::set<std::string> started_;  ///< automatic: named by sync.start, without an outcome yet
   std::size_t started_count_ = 0;
   bool start_is_done_ = false;
   std::map<std::string, std::size_t> owed_;  ///< replies, by request id
   std::map<std::string, std::string> unsubscribing_;
-  std::set<std::string> left_by_choice_;     ///< unsubscribed
-  std::map<std::string, bool> informed_;     ///< last of room.added, room.removed
+  std::set<std::string> left_by_choice_;  ///< unsubscribed
+  std::map<std::string, bool> informed_;  ///< last of room.added, room.removed
 };
 
 }  // namespace parley::sim

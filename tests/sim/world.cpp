@@ -22,7 +22,8 @@ weather weather_of(std::uint64_t seed) {
   w.node.gateways = seed % 2 == 0 ? 1 : 3;
   w.node.directory.room_idle = milliseconds{chance.between(50, 2000)};
   w.node.subscriptions.epoch = epoch_id{"epoch-1"};
-  w.node.subscriptions.sync_max_events = static_cast<std::uint32_t>(chance.permille(700) ? 1000 : chance.between(1, 12));
+  w.node.subscriptions.sync_max_events =
+      static_cast<std::uint32_t>(chance.permille(700) ? 1000 : chance.between(1, 12));
   w.node.subscriptions.ring_bytes = chance.permille(600) ? 1 << 20 : chance.below(5000);
   w.tenants = chance.permille(300) ? 2 : 1;
   w.users = chance.between(2, 5);
@@ -31,7 +32,8 @@ weather weather_of(std::uint64_t seed) {
   if (chance.permille(250)) w.bounds.members_in_memory = chance.below(3);
   if (chance.permille(250)) w.bounds.keys_in_memory = chance.below(4);
   if (chance.permille(100)) w.node.admission_rows = chance.between(2, 8);
-  if (chance.permille(100)) w.node.subscriptions.max_subscriptions = static_cast<std::uint32_t>(chance.between(1, 3));
+  if (chance.permille(100))
+    w.node.subscriptions.max_subscriptions = static_cast<std::uint32_t>(chance.between(1, 3));
   switch (seed / 2 % 4) {
     case 0:
       w.name = "quiet";
@@ -67,7 +69,11 @@ weather weather_of(std::uint64_t seed) {
 }
 
 world::world(std::uint64_t seed, const weather& w)
-    : weather_(w), dice_(seed), random_(dice_), store_(dice_, w.bounds), ids_(clock_, random_) {
+    : weather_(w),
+      dice_(seed),
+      random_(dice_),
+      store_(dice_, w.bounds),
+      ids_(clock_, random_) {
   // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing changes the environment.
   tracing_ = std::getenv("PARLEY_TRACE") != nullptr;
   for (std::size_t t = 1; t <= weather_.tenants; ++t) {
@@ -85,7 +91,8 @@ world::world(std::uint64_t seed, const weather& w)
 world::~world() = default;
 
 void world::trace(const std::string& what) const {
-  if (tracing_) std::fprintf(stderr, "%6llu %s\n", static_cast<unsigned long long>(steps_), what.c_str());
+  if (tracing_)
+    std::fprintf(stderr, "%6llu %s\n", static_cast<unsigned long long>(steps_), what.c_str());
 }
 
 void world::start_node() {
@@ -94,8 +101,9 @@ void world::start_node() {
   node_ = std::make_unique<node>(dice_, clock_, random_, store_, expected_, weather_.node);
   if (tracing_) {
     node_->on_shown = [this](const line& l, const seen_frame& f) {
-      trace("  " + l.user.user.value + "/" + std::to_string(l.user.tenant.value) + " g" + std::to_string(l.gateway) +
-            " c" + std::to_string(l.ref.value) + " < " + f.text.substr(0, 200));
+      trace("  " + l.user.user.value + "/" + std::to_string(l.user.tenant.value) + " g" +
+            std::to_string(l.gateway) + " c" + std::to_string(l.ref.value) + " < " +
+            f.text.substr(0, 200));
     };
   }
 }
@@ -182,7 +190,8 @@ void world::fail_something() {
     const auto& room = *it->second;
     if (!room.deleted && room.info.last_seq.value > room.info.first_seq.value) {
       const auto to = room.info.first_seq.value +
-                      static_cast<std::int64_t>(dice_.below(static_cast<std::size_t>(room.info.last_seq.value - room.info.first_seq.value + 1)));
+                      static_cast<std::int64_t>(dice_.below(static_cast<std::size_t>(
+                          room.info.last_seq.value - room.info.first_seq.value + 1)));
       trace("retention in room " + std::to_string(room.no.value) + " to " + std::to_string(to));
       store_.retain(room.no, room_seq{to});
     }
@@ -224,8 +233,9 @@ void world::settle() {
     node_->maintain_storage();
   }
   for (std::size_t g = 0; g < node_->gateways(); ++g) {
-    node_->at(g).expire_calls([this](const room_command& m) { return node_->killed_rooms().contains(m.room); },
-                              [this](const user_key& u) { return node_->killed_sessions().contains(u); });
+    node_->at(g).expire_calls(
+        [this](const room_command& m) { return node_->killed_rooms().contains(m.room); },
+        [this](const user_key& u) { return node_->killed_sessions().contains(u); });
   }
   node_->forget_killed();
   for (auto& d : devices_) {
@@ -246,10 +256,12 @@ void world::at_rest() {
   for (std::size_t g = 0; g < node_->gateways(); ++g) {
     connections += node_->at(g).connections();
     expect(node_->at(g).open_calls() == 0, "SPEC 2.5 a call is still open");
-    expect(node_->at(g).readers().connections() == node_->at(g).connections(), "a gateway forgot a connection");
+    expect(node_->at(g).readers().connections() == node_->at(g).connections(),
+           "a gateway forgot a connection");
   }
   expect(connections == lines, "a connection is open on one side only");
-  expect(node_->budget()->rows() == 0 && node_->budget()->bytes() == 0, "DESIGN 3.1 an admission credit was not given back");
+  expect(node_->budget()->rows() == 0 && node_->budget()->bytes() == 0,
+         "DESIGN 3.1 an admission credit was not given back");
   store_.faults = weather_.faults;
   node_->messages.hurry(false);
 }
@@ -266,16 +278,19 @@ void world::empty_out() {
   at_rest();
   for (std::size_t g = 0; g < node_->gateways(); ++g) {
     const auto& readers = node_->at(g).readers();
-    expect(readers.connections() == 0 && readers.size() == 0 && readers.rooms() == 0 && readers.ring_bytes() == 0,
+    expect(readers.connections() == 0 && readers.size() == 0 && readers.rooms() == 0 &&
+               readers.ring_bytes() == 0,
            "a gateway keeps subscriptions of connections that are gone");
   }
-  expect(node_->directory().sessions() == 0 && node_->sessions() == 0, "a session stays without connections");
+  expect(node_->directory().sessions() == 0 && node_->sessions() == 0,
+         "a session stays without connections");
   for (int turn = 0; turn < 3; ++turn) {
     clock_.advance(weather_.node.directory.room_idle * 2);
     node_->tick_directory();
     settle();
   }
-  expect(node_->directory().rooms() == 0 && node_->rooms() == 0, "a room that nobody uses does not retire");
+  expect(node_->directory().rooms() == 0 && node_->rooms() == 0,
+         "a room that nobody uses does not retire");
 }
 
 }  // namespace parley::sim

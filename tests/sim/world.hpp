@@ -27,15 +27,15 @@ struct weather {
   unsigned room_dies = 0;
   unsigned session_dies = 0;
   unsigned retention = 0;
-  unsigned slow_reader = 0;            ///< of a new connection
+  unsigned slow_reader = 0;  ///< of a new connection
   std::size_t slow_line_bytes = 3000;
-  unsigned members_change = 0;         ///< of an action
+  unsigned members_change = 0;  ///< of an action
   std::size_t tenants = 1;
-  std::size_t users = 4;               ///< a tenant
-  std::size_t rooms = 4;               ///< a tenant, about
+  std::size_t users = 4;  ///< a tenant
+  std::size_t rooms = 4;  ///< a tenant, about
   std::size_t phases = 3;
-  std::size_t actions = 80;            ///< a phase
-  std::uint32_t max_connections = 4;   ///< a user
+  std::size_t actions = 80;           ///< a phase
+  std::uint32_t max_connections = 4;  ///< a user
 };
 /// One of four kinds, with one or three gateways.
 [[nodiscard]] weather weather_of(std::uint64_t seed);
@@ -102,7 +102,7 @@ class world {
   std::map<user_key, std::map<std::string, std::int64_t>> acknowledged_;
   uuid7_generator ids_;
   bool ending_ = false;
-  unsigned pace_ = 60;                 ///< permille of steps in which somebody acts
+  unsigned pace_ = 60;  ///< permille of steps in which somebody acts
   std::size_t actions_left_ = 0;
   std::size_t last_content_ = 0;
   std::size_t last_key_ = 0;

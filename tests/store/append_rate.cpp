@@ -1,12 +1,12 @@
 // A measurement, not a check: `test_store --no-skip -tc="append rate*"`, with TMPDIR on the disk in question.
 // PARLEY_RATE_ROWS, _ROOMS, _BATCH, _KEYS=1, _NORMAL=1 change what is measured.
 
+#include "tests/store/store_fixture.hpp"
+
 #include <time.h>
 
 #include <algorithm>
 #include <cstdio>
-
-#include "tests/store/store_fixture.hpp"
 
 using namespace parley;
 using namespace parley::store;
@@ -50,7 +50,11 @@ TEST_CASE("append rate (a measurement, not a check)" * doctest::skip()) {
   uuid7_generator ids{now, system_random()};
 
   REQUIRE(w.begin());
-  const auto tenant = w.create_tenant({.id = tenant_id{"tenant_1"}, .name = "", .config = "{}", .created_at = now.now(), .credentials = {}});
+  const auto tenant = w.create_tenant({.id = tenant_id{"tenant_1"},
+                                       .name = "",
+                                       .config = "{}",
+                                       .created_at = now.now(),
+                                       .credentials = {}});
   REQUIRE(tenant);
   std::vector<append_row> next(rooms);
   for (std::size_t i = 0; i < rooms; ++i) {
@@ -108,14 +112,15 @@ TEST_CASE("append rate (a measurement, not a check)" * doctest::skip()) {
   double commits = 0;
   for (double ms : commit_ms) commits += ms;
   const auto status = w.status();
-  std::printf("%zu rooms, %zu a commit: %.0f rows/s, %.1f us of CPU a row; of the time: append %.0f %%, commit %.0f %%, maintain %.0f %%; "
-              "commit p50 %.2f ms, p99 %.2f ms, max %.1f ms; %.0f B/row, wal %ld pages\n",
-              rooms, batch, 1000.0 * static_cast<double>(done) / all,
-              1000 * cpu / static_cast<double>(done), 100 * append_ms / all,
-              100 * commits / all, 100 * maintain_ms / all, commit_ms[commit_ms.size() / 2],
-              commit_ms[commit_ms.size() * 99 / 100], commit_ms.back(),
-              4096.0 * static_cast<double>(status.database_pages) / static_cast<double>(done),
-              static_cast<long>(status.wal_pages));
+  std::printf(
+      "%zu rooms, %zu a commit: %.0f rows/s, %.1f us of CPU a row; of the time: append %.0f %%, "
+      "commit %.0f %%, maintain %.0f %%; "
+      "commit p50 %.2f ms, p99 %.2f ms, max %.1f ms; %.0f B/row, wal %ld pages\n",
+      rooms, batch, 1000.0 * static_cast<double>(done) / all, 1000 * cpu / static_cast<double>(done),
+      100 * append_ms / all, 100 * commits / all, 100 * maintain_ms / all,
+      commit_ms[commit_ms.size() / 2], commit_ms[commit_ms.size() * 99 / 100], commit_ms.back(),
+      4096.0 * static_cast<double>(status.database_pages) / static_cast<double>(done),
+      static_cast<long>(status.wal_pages));
   REQUIRE(w.close_clean());
   db->reset();
   const auto report = verify_sqlite(options.file);

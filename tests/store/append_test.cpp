@@ -35,11 +35,13 @@ TEST_SUITE("I2 seq per room is dense") {
     commit({text(3)});
     const auto log = log_of(room);
     REQUIRE(log.size() == 3);
-    for (std::size_t i = 0; i < log.size(); ++i) CHECK(log[i].seq.value == static_cast<std::int64_t>(i) + 1);
+    for (std::size_t i = 0; i < log.size(); ++i)
+      CHECK(log[i].seq.value == static_cast<std::int64_t>(i) + 1);
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(with_room, "a seq that is not the next is refused alone, and the rest is stored") {
+  TEST_CASE_FIXTURE(with_room,
+                    "a seq that is not the next is refused alone, and the rest is stored") {
     commit({text(1)});
     REQUIRE(writes().begin());
     for (std::int64_t wrong : {0, 1, 3, 4, -1}) {
@@ -86,13 +88,15 @@ TEST_SUITE("I2 seq per room is dense") {
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(with_room, "a room of another tenant, an unknown one and a deleted one are refused alike") {
+  TEST_CASE_FIXTURE(
+      with_room, "a room of another tenant, an unknown one and a deleted one are refused alike") {
     const tenant_no other = make_tenant("tenant_2");
     const room_no gone = make_room(tenant, {"ann"_user}).no;
     REQUIRE(writes().begin());
     REQUIRE(writes().delete_room(tenant, gone, time.now()));
-    for (const auto& r : {message(other, room, 1, "ann", "x"), message(tenant, room_no{999}, 1, "ann", "x"),
-                          message(tenant, gone, 1, "ann", "x")}) {
+    for (const auto& r :
+         {message(other, room, 1, "ann", "x"), message(tenant, room_no{999}, 1, "ann", "x"),
+          message(tenant, gone, 1, "ann", "x")}) {
       auto done = writes().append(r);
       REQUIRE_FALSE(done);
       CHECK(done.error().scope == failure_scope::item);
@@ -130,7 +134,8 @@ TEST_SUITE("SPEC 1 log entries") {
     CHECK_FALSE(got.deleted_at);
   }
 
-  TEST_CASE_FIXTURE(with_room, "an edit changes the message, and its entry serves what the message has now") {
+  TEST_CASE_FIXTURE(with_room,
+                    "an edit changes the message, and its entry serves what the message has now") {
     const auto original = text(1);
     commit({original});
     time.advance(std::chrono::seconds{1});
@@ -156,7 +161,8 @@ TEST_SUITE("SPEC 1 log entries") {
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(with_room, "after a delete neither the message nor any edit of it has content") {
+  TEST_CASE_FIXTURE(with_room,
+                    "after a delete neither the message nor any edit of it has content") {
     const auto original = text(1, "ann", "a secret");
     commit({original, edit_of(original, 2, "a better secret"), text(3)});
     time.advance(std::chrono::seconds{5});
@@ -174,7 +180,8 @@ TEST_SUITE("SPEC 1 log entries") {
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(with_room, "an edit or delete of what is no message, or is deleted, is refused alone") {
+  TEST_CASE_FIXTURE(with_room,
+                    "an edit or delete of what is no message, or is deleted, is refused alone") {
     const auto original = text(1);
     commit({original, text(2), delete_of(original, 3)});
     REQUIRE(writes().begin());
@@ -198,7 +205,8 @@ TEST_SUITE("SPEC 1 log entries") {
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(with_room, "members who join, leave and change are in the log and in the list") {
+  TEST_CASE_FIXTURE(with_room,
+                    "members who join, leave and change are in the log and in the list") {
     member_joined_body joined;
     joined.users = {"carol"_user, "dave"_user};
     joined.role = member_role::admin;
@@ -249,7 +257,8 @@ TEST_SUITE("SPEC 1 log entries") {
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(with_room, "a changed room is changed where it says so, and its entry tells what") {
+  TEST_CASE_FIXTURE(with_room,
+                    "a changed room is changed where it says so, and its entry tells what") {
     const utc_time created = time.now();
     time.advance(std::chrono::seconds{1});
     room_updated_body b;
@@ -274,7 +283,8 @@ TEST_SUITE("SPEC 1 log entries") {
     CHECK_FALSE(second.metadata);
     CHECK(second.posting == posting_policy::admins);
 
-    const auto opened = writes().open_room(tenant, reads->positions(tenant, "ann"_user)->rooms[0].room, utc_time{});
+    const auto opened =
+        writes().open_room(tenant, reads->positions(tenant, "ann"_user)->rooms[0].room, utc_time{});
     REQUIRE(opened);
     REQUIRE(*opened);
     const room_info& info = (*opened)->info;
@@ -287,7 +297,8 @@ TEST_SUITE("SPEC 1 log entries") {
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(with_room, "a message_id is used once: the second message of that id fails alone") {
+  TEST_CASE_FIXTURE(with_room,
+                    "a message_id is used once: the second message of that id fails alone") {
     const auto first = text(1);
     commit({first});
     auto second = text(2);
@@ -326,7 +337,8 @@ TEST_SUITE("I5 keys live in the message's own transaction") {
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(with_room, "a key that was used is refused alone, and leaves no half of its entry") {
+  TEST_CASE_FIXTURE(with_room,
+                    "a key that was used is refused alone, and leaves no half of its entry") {
     auto r = text(1);
     r.key = key_of("ann", "k1");
     commit({r});
@@ -350,11 +362,13 @@ TEST_SUITE("I5 keys live in the message's own transaction") {
     r.key = key_of("ann", "k1");
     commit({r});
     time.advance(options.idempotency_ttl + std::chrono::milliseconds{1});
-    CHECK_FALSE(reads->look_up(room, "ann"_user, hash128_of("k1"), time.now() - options.idempotency_ttl)->key);
+    CHECK_FALSE(
+        reads->look_up(room, "ann"_user, hash128_of("k1"), time.now() - options.idempotency_ttl)->key);
     auto again = text(2);
     again.key = key_of("ann", "k1");
     commit({again});
-    const auto found = reads->look_up(room, "ann"_user, hash128_of("k1"), time.now() - options.idempotency_ttl);
+    const auto found =
+        reads->look_up(room, "ann"_user, hash128_of("k1"), time.now() - options.idempotency_ttl);
     REQUIRE(found->key);
     CHECK(found->key->seq == room_seq{2});
     check_clean();
@@ -385,7 +399,8 @@ TEST_SUITE("I5 keys live in the message's own transaction") {
     auto removed = delete_of(original, 3);
     removed.key = key_of("ann", "d", "body", keyed_call::remove);
     commit({original, edit, removed});
-    CHECK(reads->look_up(room, "ann"_user, hash128_of("e"), time.now())->key->key.call == keyed_call::edit);
+    CHECK(reads->look_up(room, "ann"_user, hash128_of("e"), time.now())->key->key.call ==
+          keyed_call::edit);
     CHECK(reads->look_up(room, "ann"_user, hash128_of("d"), time.now())->key->seq == room_seq{3});
     check_clean();
   }

@@ -1,11 +1,11 @@
 // The WAL: moved in small pieces, started over past its limit, and what an error in it means.
 
+#include "tests/store/fault_vfs.hpp"
+#include "tests/store/store_fixture.hpp"
+
 #include <sqlite3.h>
 
 #include <thread>
-
-#include "tests/store/fault_vfs.hpp"
-#include "tests/store/store_fixture.hpp"
 
 using namespace parley;
 using namespace parley::store;
@@ -44,7 +44,8 @@ struct busy_room_on_disk : has_disk, busy_room {
 }  // namespace
 
 TEST_SUITE("SPEC 8 checkpoints") {
-  TEST_CASE_FIXTURE(busy_room_on_disk, "nothing is moved before a piece is due, and then all of it") {
+  TEST_CASE_FIXTURE(busy_room_on_disk,
+                    "nothing is moved before a piece is due, and then all of it") {
     start();
     const std::int64_t before = disk.count(fault_op::sync);
     while (wal_pages() < options.checkpoint_pages - 20) write_some();
@@ -55,10 +56,12 @@ TEST_SUITE("SPEC 8 checkpoints") {
     REQUIRE(maintain());
     CHECK(disk.contents(file()).size() > size);
     CHECK(disk.count(fault_op::sync) > before);
-    CHECK(writes().status().database_pages * 4096 == static_cast<std::int64_t>(disk.contents(file()).size()));
+    CHECK(writes().status().database_pages * 4096 ==
+          static_cast<std::int64_t>(disk.contents(file()).size()));
   }
 
-  TEST_CASE_FIXTURE(busy_room_on_disk, "without readers the WAL starts over by itself and stays small") {
+  TEST_CASE_FIXTURE(busy_room_on_disk,
+                    "without readers the WAL starts over by itself and stays small") {
     start();
     for (int i = 0; i < 100; ++i) {
       write_some();
@@ -68,14 +71,17 @@ TEST_SUITE("SPEC 8 checkpoints") {
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(busy_room, "a reader of another process lets the WAL grow, and never stops the writer") {
+  TEST_CASE_FIXTURE(busy_room,
+                    "a reader of another process lets the WAL grow, and never stops the writer") {
     options.checkpoint_pages = 50;
     options.wal_limit_pages = 200;
     start();
     write_some();
     sqlite3* other = nullptr;
-    REQUIRE(sqlite3_open_v2(options.file.c_str(), &other, SQLITE_OPEN_READONLY, nullptr) == SQLITE_OK);
-    REQUIRE(sqlite3_exec(other, "BEGIN; SELECT count(*) FROM messages", nullptr, nullptr, nullptr) == SQLITE_OK);
+    REQUIRE(sqlite3_open_v2(options.file.c_str(), &other, SQLITE_OPEN_READONLY, nullptr) ==
+            SQLITE_OK);
+    REQUIRE(sqlite3_exec(other, "BEGIN; SELECT count(*) FROM messages", nullptr, nullptr, nullptr) ==
+            SQLITE_OK);
     while (wal_pages() < 2 * options.wal_limit_pages) {
       write_some();
       REQUIRE(maintain());
@@ -90,7 +96,8 @@ TEST_SUITE("SPEC 8 checkpoints") {
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(busy_room, "readers that are always there do not keep the WAL from starting over") {
+  TEST_CASE_FIXTURE(busy_room,
+                    "readers that are always there do not keep the WAL from starting over") {
     options.checkpoint_pages = 50;
     options.wal_limit_pages = 200;
     start();
@@ -134,7 +141,8 @@ TEST_SUITE("SPEC 8 checkpoints") {
 }
 
 TEST_SUITE("I10 an I/O error in a checkpoint is the end") {
-  TEST_CASE_FIXTURE(busy_room_on_disk, "after it nothing is accepted, and the next start has all that was") {
+  TEST_CASE_FIXTURE(busy_room_on_disk,
+                    "after it nothing is accepted, and the next start has all that was") {
     for (const fault_op op : {fault_op::write, fault_op::sync}) {
       start();
       while (wal_pages() < options.checkpoint_pages) write_some();
@@ -150,7 +158,8 @@ TEST_SUITE("I10 an I/O error in a checkpoint is the end") {
         CHECK_FALSE(maintain());
         CHECK_FALSE(writes().probe());
         CHECK_FALSE(writes().close_clean());
-        CHECK(writes().open_room(tenant, room_id{}, time.now()).error().scope == failure_scope::fatal);
+        CHECK(writes().open_room(tenant, room_id{}, time.now()).error().scope ==
+              failure_scope::fatal);
       }
       crash();
       disk.power_loss(fault_vfs::loss::all, 1);

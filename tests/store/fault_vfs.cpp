@@ -1,5 +1,6 @@
 #include "tests/store/fault_vfs.hpp"
 
+#include <doctest/doctest.h>
 #include <sqlite3.h>
 
 #include <algorithm>
@@ -8,8 +9,6 @@
 #include <map>
 #include <random>
 #include <vector>
-
-#include <doctest/doctest.h>
 
 namespace parley::store::test {
 namespace {
@@ -77,7 +76,9 @@ struct fault_vfs::disk {
     }
     return bytes;
   }
-  [[nodiscard]] bool fits(std::int64_t more) const { return !capacity || used() + more <= *capacity; }
+  [[nodiscard]] bool fits(std::int64_t more) const {
+    return !capacity || used() + more <= *capacity;
+  }
 };
 
 namespace {
@@ -216,7 +217,8 @@ int do_shm_map(sqlite3_file* f, int region, int size, int extend, void volatile*
   *out = nullptr;
   if (!o.maps_shm) {
     o.maps_shm = true;
-    if (o.file->shm_users++ == 0) o.file->shm.clear();  // what is left of another life means nothing
+    if (o.file->shm_users++ == 0)
+      o.file->shm.clear();  // what is left of another life means nothing
   }
   const auto index = static_cast<std::size_t>(region);
   if (index >= o.file->shm.size()) {
@@ -261,9 +263,24 @@ int do_shm_unmap(sqlite3_file* f, int) {
 }
 
 constexpr sqlite3_io_methods methods{
-    2,       do_close,          do_read,         do_write,       do_truncate,       do_sync,
-    do_file_size, do_lock,      do_unlock,       do_check_reserved, do_file_control, do_sector_size,
-    do_characteristics, do_shm_map, do_shm_lock, do_shm_barrier, do_shm_unmap,      nullptr,
+    2,
+    do_close,
+    do_read,
+    do_write,
+    do_truncate,
+    do_sync,
+    do_file_size,
+    do_lock,
+    do_unlock,
+    do_check_reserved,
+    do_file_control,
+    do_sector_size,
+    do_characteristics,
+    do_shm_map,
+    do_shm_lock,
+    do_shm_barrier,
+    do_shm_unmap,
+    nullptr,
     nullptr,
 };
 

@@ -21,7 +21,7 @@ enum class fault_op : unsigned {
   write = 2,
   sync = 4,
   truncate = 8,
-  shm = 16,       ///< the wal-index has to grow
+  shm = 16,  ///< the wal-index has to grow
   open = 32,
   remove = 64,
 };
@@ -32,9 +32,9 @@ constexpr unsigned operator|(fault_op a, fault_op b) {
 
 struct fault {
   unsigned ops = any_io;
-  std::int64_t nth = 1;         ///< counted from the moment it is set, over all of `ops`
-  bool forever = false;         ///< and all after it
-  bool no_space = false;        ///< of writes: ENOSPC instead of EIO
+  std::int64_t nth = 1;   ///< counted from the moment it is set, over all of `ops`
+  bool forever = false;   ///< and all after it
+  bool no_space = false;  ///< of writes: ENOSPC instead of EIO
 };
 
 class fault_vfs {
@@ -59,8 +59,8 @@ class fault_vfs {
 
   /// How cruel a power loss is to what was not synced.
   enum class loss : std::uint8_t {
-    all,       ///< all of it is gone
-    some,      ///< some writes reached the platter, others not, in any order, and some are torn
+    all,   ///< all of it is gone
+    some,  ///< some writes reached the platter, others not, in any order, and some are torn
   };
   /// Nobody may have a file open.
   void power_loss(loss how, std::uint64_t seed);

@@ -25,7 +25,9 @@ water_mark a_mark(std::int64_t commit = 7) {
 
 struct on_disk : has_disk, store_fixture {
   on_disk() { options.vfs = disk.name(); }
-  [[nodiscard]] std::string path(const char* suffix) const { return options.file.string() + suffix; }
+  [[nodiscard]] std::string path(const char* suffix) const {
+    return options.file.string() + suffix;
+  }
   /// The bytes of database and WAL, as somebody would copy them behind our back.
   std::pair<std::string, std::string> copy() {
     return {disk.contents(path("")), disk.exists(path("-wal")) ? disk.contents(path("-wal")) : ""};
@@ -84,7 +86,8 @@ TEST_SUITE("I11 the high-water mark") {
         high_water_mark file{"/m", disk.name()};
         REQUIRE(file.write(a_mark(1)));
         REQUIRE(file.write(a_mark(2)));
-        disk.fail({.ops = seed % 2 == 0 ? static_cast<unsigned>(fault_op::write) : static_cast<unsigned>(fault_op::sync)});
+        disk.fail({.ops = seed % 2 == 0 ? static_cast<unsigned>(fault_op::write)
+                                        : static_cast<unsigned>(fault_op::sync)});
         CHECK_FALSE(file.write(a_mark(3)));
         disk.heal();
       }
@@ -99,27 +102,27 @@ TEST_SUITE("I11 the high-water mark") {
 
   TEST_CASE("what a start concludes from mark and database") {
     const found_history same{a_mark().database, commit_no{7}, a_mark().hash};
-    const auto told = [](std::optional<water_mark> m, const found_history& h, const char* boot = "boot-1") {
-      return doubt(m, h, boot).has_value();
-    };
+    const auto told = [](std::optional<water_mark> m, const found_history& h,
+                         const char* boot = "boot-1") { return doubt(m, h, boot).has_value(); };
     CHECK_FALSE(told(a_mark(), same));
-    CHECK_FALSE(told(a_mark(), {same.database, commit_no{9}, a_mark().hash}));  // the mark trails, by a second at most
-    CHECK_FALSE(told(a_mark(), {same.database, commit_no{9}, std::nullopt}));   // pruned
-    CHECK(told(a_mark(), {same.database, commit_no{6}, std::nullopt}));         // the end is missing
+    CHECK_FALSE(told(a_mark(), {same.database, commit_no{9},
+                                a_mark().hash}));  // the mark trails, by a second at most
+    CHECK_FALSE(told(a_mark(), {same.database, commit_no{9}, std::nullopt}));  // pruned
+    CHECK(told(a_mark(), {same.database, commit_no{6}, std::nullopt}));        // the end is missing
     CHECK(told(a_mark(), {same.database, commit_no{0}, std::nullopt}));
     CHECK(told(a_mark(), {same.database, commit_no{7}, std::nullopt}));
-    CHECK(told(a_mark(), {same.database, commit_no{7}, sha256_digest{}}));      // another history
+    CHECK(told(a_mark(), {same.database, commit_no{7}, sha256_digest{}}));  // another history
     CHECK(told(a_mark(), {same.database, commit_no{9}, sha256_digest{}}));
-    CHECK(told(a_mark(), {uuid{}, commit_no{7}, a_mark().hash}));               // another file
-    CHECK(told(std::nullopt, same));                                            // no mark
-    CHECK_FALSE(told(std::nullopt, {uuid{}, commit_no{0}, std::nullopt}));      // nothing to lose
+    CHECK(told(a_mark(), {uuid{}, commit_no{7}, a_mark().hash}));           // another file
+    CHECK(told(std::nullopt, same));                                        // no mark
+    CHECK_FALSE(told(std::nullopt, {uuid{}, commit_no{0}, std::nullopt}));  // nothing to lose
     auto normal = a_mark();
     normal.normal = true;
-    CHECK_FALSE(told(normal, same));                                            // the process died, the machine did not
+    CHECK_FALSE(told(normal, same));  // the process died, the machine did not
     CHECK(told(normal, same, "boot-2"));
     normal.clean = true;
     CHECK_FALSE(told(normal, same, "boot-2"));
-    CHECK_FALSE(told(a_mark(), same, "boot-2"));                                // FULL: power loss costs nothing
+    CHECK_FALSE(told(a_mark(), same, "boot-2"));  // FULL: power loss costs nothing
   }
 
   TEST_CASE_FIXTURE(on_disk, "a database whose end was lost gets a new epoch, once") {
@@ -165,7 +168,9 @@ TEST_SUITE("I11 the high-water mark") {
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(on_disk, "a mark that is missing beside a history is a doubt; beside an empty database it is none") {
+  TEST_CASE_FIXTURE(
+      on_disk,
+      "a mark that is missing beside a history is a doubt; beside an empty database it is none") {
     open();
     crash();
     disk.remove(path(".mark"));
@@ -220,7 +225,9 @@ TEST_SUITE("I11 the high-water mark") {
     CHECK_FALSE(marked()->clean);
   }
 
-  TEST_CASE_FIXTURE(on_disk, "durability normal: a tail lost with the power is told, a crash of the process costs nothing") {
+  TEST_CASE_FIXTURE(on_disk,
+                    "durability normal: a tail lost with the power is told, a crash of the process "
+                    "costs nothing") {
     options.durability = durability::normal;
     open();
     const tenant_no tenant = make_tenant();

@@ -1,16 +1,16 @@
 // Opening: one process, our files, our version, and what a start finds.
 
+#include "store/data_dir.hpp"
+#include "store/migrations.hpp"
+#include "store/node_lock.hpp"
+#include "tests/store/store_fixture.hpp"
+
 #include <sqlite3.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-
-#include "store/data_dir.hpp"
-#include "store/migrations.hpp"
-#include "store/node_lock.hpp"
-#include "tests/store/store_fixture.hpp"
 
 using namespace parley;
 using namespace parley::store;
@@ -34,7 +34,8 @@ std::string query_text(const std::filesystem::path& file, const std::string& sql
   sqlite3* db = nullptr;
   REQUIRE(sqlite3_open_v2(file.c_str(), &db, SQLITE_OPEN_READONLY, nullptr) == SQLITE_OK);
   sqlite3_stmt* s = nullptr;
-  REQUIRE_MESSAGE(sqlite3_prepare_v2(db, sql.c_str(), -1, &s, nullptr) == SQLITE_OK, sqlite3_errmsg(db));
+  REQUIRE_MESSAGE(sqlite3_prepare_v2(db, sql.c_str(), -1, &s, nullptr) == SQLITE_OK,
+                  sqlite3_errmsg(db));
   std::string out;
   while (sqlite3_step(s) == SQLITE_ROW) {
     for (int i = 0; i < sqlite3_column_count(s); ++i) {
@@ -55,7 +56,9 @@ error refused(const sqlite_options& options, const parley::clock& now, random_so
   return opened.error();
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 
@@ -70,7 +73,9 @@ TEST_SUITE("SPEC 7 one process per database") {
     open();
   }
 
-  TEST_CASE_FIXTURE(store_fixture, "another process is refused, too, and the lock ends with its holder, even killed") {
+  TEST_CASE_FIXTURE(
+      store_fixture,
+      "another process is refused, too, and the lock ends with its holder, even killed") {
     int ready[2];
     REQUIRE(pipe(ready) == 0);
     const pid_t child = fork();
@@ -102,12 +107,14 @@ TEST_SUITE("SPEC 7 one process per database") {
     fputs("pid 1\nERROR fake\x1b[31m", f);
     fclose(f);
     const error e = refused(options, time, random);
-    CHECK(std::none_of(e.message.begin(), e.message.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }));
+    CHECK(std::none_of(e.message.begin(), e.message.end(),
+                       [](char c) { return static_cast<unsigned char>(c) < 0x20; }));
   }
 }
 
 TEST_SUITE("SPEC 8 migrations") {
-  TEST_CASE_FIXTURE(store_fixture, "a new database has the newest version, and opening it again changes nothing") {
+  TEST_CASE_FIXTURE(store_fixture,
+                    "a new database has the newest version, and opening it again changes nothing") {
     open();
     CHECK(db->report().created);
     CHECK_FALSE(db->report().recovered);
@@ -124,7 +131,9 @@ TEST_SUITE("SPEC 8 migrations") {
     CHECK(db->epoch() == epoch);
   }
 
-  TEST_CASE_FIXTURE(store_fixture, "a database from a newer version is refused, both versions named, and left alone") {
+  TEST_CASE_FIXTURE(
+      store_fixture,
+      "a database from a newer version is refused, both versions named, and left alone") {
     open();
     close();
     run_sql(options.file, "PRAGMA user_version=7777");
@@ -155,12 +164,12 @@ TEST_SUITE("SPEC 8 migrations") {
   TEST_CASE_FIXTURE(store_fixture, "the classic tables are shown by views") {
     open();
     REQUIRE(writes().begin());
-    const auto tenant = writes().create_tenant(
-        {.id = tenant_id{"tenant_1"},
-         .name = "Acme",
-         .config = "{}",
-         .created_at = time.now(),
-         .credentials = {{key_id{"key_1"}, "api_key", sha256("sk_1"), ""}}});
+    const auto tenant =
+        writes().create_tenant({.id = tenant_id{"tenant_1"},
+                                .name = "Acme",
+                                .config = "{}",
+                                .created_at = time.now(),
+                                .credentials = {{key_id{"key_1"}, "api_key", sha256("sk_1"), ""}}});
     REQUIRE(tenant);
     REQUIRE(writes().commit());
     const auto dm = make_room(*tenant, {"b:ob"_user, "ann"_user}, room_type::dm);
@@ -173,8 +182,9 @@ TEST_SUITE("SPEC 8 migrations") {
     close();
     const std::string room = dm.info.id.id.to_string();
     const std::string id = m.e.message.id.to_string();
-    CHECK(query_text(options.file, "SELECT tenant_id, length(api_key_hash), name, config, created_at FROM chatapi_tenants") ==
-          "tenant_1|64|Acme|{}|2026-09-21 14:13:20\n");
+    CHECK(query_text(options.file,
+                     "SELECT tenant_id, length(api_key_hash), name, config, created_at FROM "
+                     "chatapi_tenants") == "tenant_1|64|Acme|{}|2026-09-21 14:13:20\n");
     CHECK(query_text(options.file, "SELECT * FROM chatapi_rooms") ==
           room + "|tenant_1|dm|dm:ann:b%3Aob|null|2|2026-09-21 14:13:20|null\n");
     CHECK(query_text(options.file, "SELECT * FROM chatapi_room_members WHERE user_id = 'ann'") ==
@@ -183,8 +193,11 @@ TEST_SUITE("SPEC 8 migrations") {
           id + "|tenant_1|" + room + "|ann|1|hi|{\"x\":1}|2026-09-21 14:13:20.000+00:00\n");
     CHECK(query_text(options.file, "SELECT * FROM chatapi_delivery_state") ==
           "tenant_1|ann|" + room + "|1|2026-09-21 14:13:20\n");
-    CHECK(query_text(options.file, "SELECT user_id, seq, message_id FROM chatapi_undelivered_messages ORDER BY seq") ==
-          "b:ob|1|" + id + "\nann|2|" + query_text(options.file, "SELECT message_id FROM chatapi_messages WHERE seq = 2"));
+    CHECK(query_text(
+              options.file,
+              "SELECT user_id, seq, message_id FROM chatapi_undelivered_messages ORDER BY seq") ==
+          "b:ob|1|" + id + "\nann|2|" +
+              query_text(options.file, "SELECT message_id FROM chatapi_messages WHERE seq = 2"));
   }
 }
 
@@ -194,13 +207,14 @@ TEST_SUITE("SPEC 8 where the files lie") {
     CHECK(network_file_system(static_cast<long>(0xfe534d42)) == "SMB2");
     CHECK(network_file_system(static_cast<int>(0xff534d42)) == "CIFS");  // a sign-extended 32-bit value
     CHECK(network_file_system(0x01021997) == "9P");
-    CHECK(network_file_system(0xef53).empty());       // ext
-    CHECK(network_file_system(0x01021994).empty());   // tmpfs
-    CHECK(network_file_system(0x58465342).empty());   // xfs
-    CHECK(network_file_system(0x9123683e).empty());   // btrfs
+    CHECK(network_file_system(0xef53).empty());      // ext
+    CHECK(network_file_system(0x01021994).empty());  // tmpfs
+    CHECK(network_file_system(0x58465342).empty());  // xfs
+    CHECK(network_file_system(0x9123683e).empty());  // btrfs
   }
 
-  TEST_CASE_FIXTURE(store_fixture, "a relative path, or a directory that is not there, is refused") {
+  TEST_CASE_FIXTURE(store_fixture,
+                    "a relative path, or a directory that is not there, is refused") {
     options.file = "parley.db";
     CHECK(refused(options, time, random).code == error_code::validation);
     options.file = dir / "no-such-dir/parley.db";
@@ -231,7 +245,8 @@ TEST_SUITE("SPEC 8 where the files lie") {
 }
 
 TEST_SUITE("I12 a crash differs only in manners") {
-  TEST_CASE_FIXTURE(store_fixture, "what was committed is there after a crash, and the epoch stays") {
+  TEST_CASE_FIXTURE(store_fixture,
+                    "what was committed is there after a crash, and the epoch stays") {
     open();
     const tenant_no tenant = make_tenant();
     const room_no room = make_room(tenant, {"ann"_user}).no;
@@ -263,7 +278,8 @@ TEST_SUITE("I12 a crash differs only in manners") {
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(store_fixture, "after a clean end the WAL is empty and the start finds nothing to recover") {
+  TEST_CASE_FIXTURE(store_fixture,
+                    "after a clean end the WAL is empty and the start finds nothing to recover") {
     open();
     const tenant_no tenant = make_tenant();
     make_room(tenant, {"ann"_user});

@@ -1,8 +1,8 @@
 // Reading: the lists and pages that the node answers with, and their order.
 
-#include <thread>
-
 #include "tests/store/store_fixture.hpp"
+
+#include <thread>
 
 using namespace parley;
 using namespace parley::store;
@@ -34,15 +34,18 @@ struct with_log : store_fixture {
       if (seq == 4) {
         rows.push_back(edit_of(rows[0], seq, "edited"));
       } else if (seq == 8) {
-        rows.push_back(row(tenant, room, seq, room_updated_body{.name = std::optional<std::string>{"n"}}));
+        rows.push_back(
+            row(tenant, room, seq, room_updated_body{.name = std::optional<std::string>{"n"}}));
       } else {
-        rows.push_back(message(tenant, room, seq, seq % 2 == 0 ? "bob" : "ann", std::string(100, 'x')));
+        rows.push_back(
+            message(tenant, room, seq, seq % 2 == 0 ? "bob" : "ann", std::string(100, 'x')));
       }
     }
     commit(rows);
     original = rows;
   }
-  history_page history(page_position from, std::size_t limit, bool messages_only = false, std::size_t offset = 0) {
+  history_page history(page_position from, std::size_t limit, bool messages_only = false,
+                       std::size_t offset = 0) {
     auto p = reads->history(room, from, limit, messages_only, offset);
     REQUIRE(p);
     CHECK(p->first_seq == room_seq{1});
@@ -83,22 +86,78 @@ TEST_SUITE("SPEC 4 history") {
         {{anchor::after, room_seq{0}}, 2, false, 0, {1, 2}, false, true, "after nothing"},
         {{anchor::after, room_seq{8}}, 9, false, 0, {9, 10}, true, false, "up to the end"},
         {{anchor::after, room_seq{10}}, 9, false, 0, {}, true, false, "after the last"},
-        {{anchor::after, room_seq{999}}, 9, false, 0, {}, true, false, "after what is not there yet"},
-        {{anchor::after, room_seq{INT64_MAX}}, 9, false, 0, {}, true, false, "after all that can be"},
+        {{anchor::after, room_seq{999}},
+         9,
+         false,
+         0,
+         {},
+         true,
+         false,
+         "after what is not there yet"},
+        {{anchor::after, room_seq{INT64_MAX}},
+         9,
+         false,
+         0,
+         {},
+         true,
+         false,
+         "after all that can be"},
         {{anchor::before, room_seq{5}}, 2, false, 0, {3, 4}, true, true, "before, exclusive"},
         {{anchor::before, room_seq{5}}, 2, true, 0, {2, 3}, true, true, "before, messages"},
         {{anchor::before, room_seq{3}}, 9, false, 0, {1, 2}, false, true, "down to the start"},
         {{anchor::before, room_seq{1}}, 9, false, 0, {}, false, true, "before the first"},
         {{anchor::before, room_seq{0}}, 9, false, 0, {}, false, true, "before all"},
-        {{anchor::before, room_seq{999}}, 2, false, 0, {9, 10}, true, false, "before what is not there yet"},
-        {{anchor::around, room_seq{5}}, 4, false, 0, {3, 4, 5, 6}, true, true, "around, itself in it"},
+        {{anchor::before, room_seq{999}},
+         2,
+         false,
+         0,
+         {9, 10},
+         true,
+         false,
+         "before what is not there yet"},
+        {{anchor::around, room_seq{5}},
+         4,
+         false,
+         0,
+         {3, 4, 5, 6},
+         true,
+         true,
+         "around, itself in it"},
         {{anchor::around, room_seq{5}}, 5, false, 0, {3, 4, 5, 6, 7}, true, true, "around, odd"},
         {{anchor::around, room_seq{5}}, 1, false, 0, {5}, true, true, "around, alone"},
-        {{anchor::around, room_seq{4}}, 2, true, 0, {3, 5}, true, true, "around one that is no message"},
-        {{anchor::around, room_seq{1}}, 4, false, 0, {1, 2, 3, 4}, false, true, "the other side fills"},
+        {{anchor::around, room_seq{4}},
+         2,
+         true,
+         0,
+         {3, 5},
+         true,
+         true,
+         "around one that is no message"},
+        {{anchor::around, room_seq{1}},
+         4,
+         false,
+         0,
+         {1, 2, 3, 4},
+         false,
+         true,
+         "the other side fills"},
         {{anchor::around, room_seq{10}}, 4, false, 0, {7, 8, 9, 10}, true, false, "and this one"},
-        {{anchor::around, room_seq{99}}, 4, false, 0, {7, 8, 9, 10}, true, false, "around what is not there yet"},
-        {{anchor::around, room_seq{5}}, 99, false, 0, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, false, false, "around all"},
+        {{anchor::around, room_seq{99}},
+         4,
+         false,
+         0,
+         {7, 8, 9, 10},
+         true,
+         false,
+         "around what is not there yet"},
+        {{anchor::around, room_seq{5}},
+         99,
+         false,
+         0,
+         {1, 2, 3, 4, 5, 6, 7, 8, 9, 10},
+         false,
+         false,
+         "around all"},
     };
     for (const row& r : rows) {
       INFO(r.why);
@@ -111,7 +170,8 @@ TEST_SUITE("SPEC 4 history") {
 
   TEST_CASE_FIXTURE(with_log, "an empty room has an empty page and nothing beyond") {
     const room_no empty = make_room(tenant, {"ann"_user}).no;
-    for (const auto from : {anchor::newest, anchor::oldest, anchor::after, anchor::before, anchor::around}) {
+    for (const auto from :
+         {anchor::newest, anchor::oldest, anchor::after, anchor::before, anchor::around}) {
       const auto page = reads->history(empty, {from, room_seq{0}}, 10, false, 0);
       REQUIRE(page);
       CHECK(page->entries.empty());
@@ -163,7 +223,8 @@ TEST_SUITE("SPEC 5 pages of a sync") {
     CHECK(nothing->complete);
   }
 
-  TEST_CASE_FIXTURE(with_log, "positions come with the latest entry first, rooms without any at the end") {
+  TEST_CASE_FIXTURE(with_log,
+                    "positions come with the latest entry first, rooms without any at the end") {
     const auto quiet_old = make_room(tenant, {"ann"_user});
     const auto busy = make_room(tenant, {"ann"_user});
     const auto quiet_new = make_room(tenant, {"ann"_user});
@@ -186,11 +247,12 @@ TEST_SUITE("SPEC 5 pages of a sync") {
     CHECK(reads->positions(tenant_no{99}, "ann"_user)->rooms.empty());
   }
 
-  TEST_CASE_FIXTURE(with_log, "check answers in the order asked, for foreign and unknown rooms with nothing") {
+  TEST_CASE_FIXTURE(
+      with_log, "check answers in the order asked, for foreign and unknown rooms with nothing") {
     const auto mine = make_room(tenant, {"ann"_user});
     const auto others = make_room(tenant, {"bob"_user});
-    const auto checked = reads->check(tenant, "ann"_user,
-                                      {others.info.id, made.id, room_id{ids.next()}, mine.info.id, made.id});
+    const auto checked = reads->check(
+        tenant, "ann"_user, {others.info.id, made.id, room_id{ids.next()}, mine.info.id, made.id});
     REQUIRE(checked);
     REQUIRE(checked->rooms.size() == 5);
     CHECK_FALSE(checked->rooms[0]);
@@ -206,7 +268,8 @@ TEST_SUITE("SPEC 5 pages of a sync") {
 }
 
 TEST_SUITE("SPEC 4 lists") {
-  TEST_CASE_FIXTURE(with_log, "unread are the messages of others after last_read that are not deleted") {
+  TEST_CASE_FIXTURE(with_log,
+                    "unread are the messages of others after last_read that are not deleted") {
     const auto unread = [&](const char* user) {
       return reads->rooms_of(tenant, user_id{user}, 10, "", 0)->rooms.at(0).unread_count;
     };
@@ -229,7 +292,9 @@ TEST_SUITE("SPEC 4 lists") {
       rows.push_back(row(tenant, room, ++seq, room_updated_body{.posting = posting_policy::all}));
     }
     commit(rows);
-    const auto unread = [&] { return reads->rooms_of(tenant, "bob"_user, 10, "", 0)->rooms.at(0).unread_count; };
+    const auto unread = [&] {
+      return reads->rooms_of(tenant, "bob"_user, 10, "", 0)->rooms.at(0).unread_count;
+    };
     CHECK(unread() == 999);
     commit({message(tenant, room, ++seq, "ann", "")});
     CHECK(unread() == 1000);
@@ -237,7 +302,8 @@ TEST_SUITE("SPEC 4 lists") {
     CHECK(unread() == 1000);
   }
 
-  TEST_CASE_FIXTURE(with_log, "a listed room has its newest message and the asking user's membership") {
+  TEST_CASE_FIXTURE(with_log,
+                    "a listed room has its newest message and the asking user's membership") {
     commit({row(tenant, room, 11, room_updated_body{.name = std::optional<std::string>{"m"}})});
     const auto list = reads->rooms_of(tenant, "bob"_user, 10, "", 0);
     REQUIRE(list);
@@ -314,7 +380,8 @@ TEST_SUITE("SPEC 4 lists") {
     CHECK(reads->members(room, 3, "", 8)->members.at(0).member.user == "user-3"_user);
   }
 
-  TEST_CASE_FIXTURE(with_log, "a damaged cursor, or one of another list, is a mistake in `cursor`") {
+  TEST_CASE_FIXTURE(with_log,
+                    "a damaged cursor, or one of another list, is a mistake in `cursor`") {
     for (int i = 0; i < 3; ++i) make_room(tenant, {"ann"_user});
     const std::string good = reads->rooms_of(tenant, "ann"_user, 1, "", 0)->next_cursor;
     REQUIRE_FALSE(good.empty());
@@ -323,7 +390,8 @@ TEST_SUITE("SPEC 4 lists") {
       CHECK(answer.error().code == error_code::validation);
       CHECK(answer.error().field == "cursor");
     };
-    std::vector<std::string> wrong = {"x", "=", good + "A", good.substr(1), std::string(good.size(), '\0')};
+    std::vector<std::string> wrong = {"x", "=", good + "A", good.substr(1),
+                                      std::string(good.size(), '\0')};
     for (std::size_t i = 0; i < good.size(); ++i) {
       wrong.push_back(good);
       wrong.back()[i] = good[i] == 'A' ? 'B' : 'A';
@@ -357,7 +425,9 @@ TEST_SUITE("SPEC 4 lists") {
 }
 
 TEST_SUITE("SPEC 8 any number of readers") {
-  TEST_CASE_FIXTURE(with_log, "readers on threads of their own see dense logs while the writer writes and checkpoints") {
+  TEST_CASE_FIXTURE(
+      with_log,
+      "readers on threads of their own see dense logs while the writer writes and checkpoints") {
     std::atomic<bool> stop{false};
     std::atomic<int> wrong{0};
     std::atomic<int> pages{0};

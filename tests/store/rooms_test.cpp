@@ -100,7 +100,8 @@ TEST_SUITE("SPEC 4 rooms") {
     REQUIRE(two);
     CHECK(two->created);
     CHECK(one->info.dm_members->first == "a:b"_user);
-    CHECK(reads->room(tenant, two->info.id, std::nullopt)->value().info.dm_members->second == "b:c"_user);
+    CHECK(reads->room(tenant, two->info.id, std::nullopt)->value().info.dm_members->second ==
+          "b:c"_user);
   }
 
   TEST_CASE_FIXTURE(with_tenant, "two dms of one pair in one transaction are one room") {
@@ -127,7 +128,8 @@ TEST_SUITE("SPEC 4 rooms") {
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(with_tenant, "a room of too many rooms for a member is refused, and leaves nothing") {
+  TEST_CASE_FIXTURE(with_tenant,
+                    "a room of too many rooms for a member is refused, and leaves nothing") {
     make_room(tenant, {"ann"_user});
     const auto gone = make_room(tenant, {"ann"_user});
     REQUIRE(writes().begin());
@@ -147,7 +149,8 @@ TEST_SUITE("SPEC 4 rooms") {
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(with_tenant, "a room id or a member that is there twice is refused, and leaves nothing") {
+  TEST_CASE_FIXTURE(with_tenant,
+                    "a room id or a member that is there twice is refused, and leaves nothing") {
     const auto r = a_room(tenant, {"ann"_user});
     REQUIRE(create(r));
     const auto same_id = create(r);
@@ -156,11 +159,13 @@ TEST_SUITE("SPEC 4 rooms") {
     const auto twice = create(a_room(tenant, {"ann"_user, "bob"_user, "ann"_user}));
     REQUIRE_FALSE(twice);
     CHECK(twice.error().why.code == error_code::validation);
-    CHECK(create(a_room(tenant, {"ann"_user}, room_type::dm)).error().why.code == error_code::validation);
+    CHECK(create(a_room(tenant, {"ann"_user}, room_type::dm)).error().why.code ==
+          error_code::validation);
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(with_tenant, "a call key gives the first room again; with another body it is a conflict") {
+  TEST_CASE_FIXTURE(with_tenant,
+                    "a call key gives the first room again; with another body it is a conflict") {
     auto r = a_room(tenant, {"ann"_user});
     r.key = new_room::call_key{"ann"_user, hash128_of("k"), hash128_of("b")};
     const auto first = create(r);
@@ -237,7 +242,9 @@ TEST_SUITE("SPEC 4 rooms") {
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(with_tenant, "a deleted room stays deleted when its deletion is rolled back, and is back then") {
+  TEST_CASE_FIXTURE(
+      with_tenant,
+      "a deleted room stays deleted when its deletion is rolled back, and is back then") {
     const auto r = a_room(tenant, {"ann"_user});
     const auto made = create(r);
     REQUIRE(made);
@@ -266,7 +273,8 @@ TEST_SUITE("SPEC 4 rooms") {
     CHECK_FALSE(*writes().open_room(tenant, r.id, time.now()));
   }
 
-  TEST_CASE_FIXTURE(with_tenant, "of a room with too many members or keys, open_room says that it holds none") {
+  TEST_CASE_FIXTURE(with_tenant,
+                    "of a room with too many members or keys, open_room says that it holds none") {
     const auto r = a_room(tenant, {"ann"_user});
     const auto made = create(r);
     REQUIRE(made);
@@ -299,7 +307,8 @@ TEST_SUITE("I14 cursors only move forward") {
     const room_no room = create(r)->no;
     commit({message(tenant, room, 1, "ann", "1"), message(tenant, room, 2, "ann", "2"),
             message(tenant, room, 3, "ann", "3")});
-    const auto expect = [&](const write_result<cursor_state>& got, std::int64_t ack, std::int64_t read, bool moved) {
+    const auto expect = [&](const write_result<cursor_state>& got, std::int64_t ack,
+                            std::int64_t read, bool moved) {
       REQUIRE(got);
       CHECK(got->room == room);
       CHECK(got->last_ack.value == ack);
@@ -319,7 +328,8 @@ TEST_SUITE("I14 cursors only move forward") {
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(with_tenant, "beyond the end is a mistake; a foreign, unknown or left room is not there") {
+  TEST_CASE_FIXTURE(with_tenant,
+                    "beyond the end is a mistake; a foreign, unknown or left room is not there") {
     const auto r = a_room(tenant, {"ann"_user, "bob"_user});
     const room_no room = create(r)->no;
     commit({message(tenant, room, 1, "ann", "1")});
@@ -344,7 +354,8 @@ TEST_SUITE("I14 cursors only move forward") {
     writes().rollback();
   }
 
-  TEST_CASE_FIXTURE(with_tenant, "a later member starts at its own member.joined, also when it comes again") {
+  TEST_CASE_FIXTURE(with_tenant,
+                    "a later member starts at its own member.joined, also when it comes again") {
     const auto r = a_room(tenant, {"ann"_user});
     const room_no room = create(r)->no;
     commit({message(tenant, room, 1, "ann", "1"),

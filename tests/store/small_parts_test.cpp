@@ -1,9 +1,5 @@
 // The parts of the store that can be looked at alone.
 
-#include <algorithm>
-#include <map>
-#include <thread>
-
 #include "store/bounded_cache.hpp"
 #include "store/commit_chain.hpp"
 #include "store/entry_rows.hpp"
@@ -12,6 +8,10 @@
 #include "store/room_rows.hpp"
 #include "tests/store/store_fixture.hpp"
 #include "tests/support/seeds.hpp"
+
+#include <algorithm>
+#include <map>
+#include <thread>
 
 using namespace parley;
 using namespace parley::store;
@@ -26,7 +26,10 @@ TEST_SUITE("I7 what the store remembers is bounded") {
       for (int i = 0; i < 2000; ++i) {
         const int key = static_cast<int>(random.below(24));
         switch (random.below(10)) {
-          case 0: cache.erase(key); truth.erase(key); break;
+          case 0:
+            cache.erase(key);
+            truth.erase(key);
+            break;
           case 1:
             if (random.chance(5)) {
               cache.clear();
@@ -35,7 +38,10 @@ TEST_SUITE("I7 what the store remembers is bounded") {
             break;
           case 2:
           case 3:
-          case 4: cache.put(key, i); truth[key] = i; break;
+          case 4:
+            cache.put(key, i);
+            truth[key] = i;
+            break;
           default:
             if (const int* found = cache.find(key)) {
               REQUIRE(truth.contains(key));
@@ -61,10 +67,12 @@ TEST_SUITE("I7 what the store remembers is bounded") {
 
 TEST_SUITE("SPEC 4 cursors of lists") {
   TEST_CASE("a cursor is read as it was written") {
-    for (const std::int64_t a : {std::int64_t{0}, std::int64_t{1}, std::int64_t{-1}, INT64_MAX, INT64_MIN}) {
+    for (const std::int64_t a :
+         {std::int64_t{0}, std::int64_t{1}, std::int64_t{-1}, INT64_MAX, INT64_MIN}) {
       for (const std::int64_t b : {std::int64_t{0}, std::int64_t{7}, INT64_MAX}) {
         const std::string text = encode_cursor(cursor_kind::members, {a, b});
-        CHECK(text.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") ==
+        CHECK(text.find_first_not_of(
+                  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") ==
               std::string::npos);
         CHECK(decode_cursor(cursor_kind::members, text) == cursor_position{a, b});
         CHECK_FALSE(decode_cursor(cursor_kind::tenants, text));
@@ -75,14 +83,19 @@ TEST_SUITE("SPEC 4 cursors of lists") {
 
 TEST_SUITE("SPEC 8 stored forms") {
   TEST_CASE("the pair of a dm_key is read back, whatever is in the ids") {
-    for (const auto& [a, b] : std::vector<std::pair<std::string, std::string>>{
-             {"a", "b"}, {"a:b", "c"}, {"1:x", "2"}, {std::string(128, 'x'), "\xc3\xa9"}, {"3:ann", "3:bob"}}) {
+    for (const auto& [a, b] :
+         std::vector<std::pair<std::string, std::string>>{{"a", "b"},
+                                                          {"a:b", "c"},
+                                                          {"1:x", "2"},
+                                                          {std::string(128, 'x'), "\xc3\xa9"},
+                                                          {"3:ann", "3:bob"}}) {
       const auto pair = split_dm_key(dm_key(user_id{b}, user_id{a}));
       REQUIRE(pair);
       CHECK(pair->first.value == std::min(a, b));
       CHECK(pair->second.value == std::max(a, b));
     }
-    for (const char* wrong : {"", "3", "3:an", "3:ann", "3:ann3:bo", "3:ann3:bobx", "x:ann3:bob", "-1:a1:b", ":a1:b"}) {
+    for (const char* wrong :
+         {"", "3", "3:an", "3:ann", "3:ann3:bo", "3:ann3:bobx", "x:ann3:bob", "-1:a1:b", ":a1:b"}) {
       CHECK_FALSE(split_dm_key(wrong));
     }
   }
@@ -93,7 +106,8 @@ TEST_SUITE("SPEC 8 stored forms") {
     CHECK(back->users == std::vector{user_no{7}, user_no{12}});
     CHECK(back->role == 2);
     CHECK(parse_members_body(members_body({user_no{1}}, leave_reason::erased))->reason == 3);
-    for (const char* wrong : {"", "x", "[]", "{}", R"({"users":7})", R"({"users":["a"]})", R"({"users":[1.5]})"}) {
+    for (const char* wrong :
+         {"", "x", "[]", "{}", R"({"users":7})", R"({"users":["a"]})", R"({"users":[1.5]})"}) {
       CHECK_FALSE(parse_members_body(wrong));
     }
   }
@@ -104,7 +118,8 @@ TEST_SUITE("SPEC 8 stored forms") {
       for (const auto& r : rows) {
         message_id m;
         m.id.bytes[15] = static_cast<std::uint8_t>(r[3]);
-        c.add(log_id{r[0]}, room_no{r[1]}, room_seq{r[2]}, entry_kind::message, m, from_unix_ms(r[4]));
+        c.add(log_id{r[0]}, room_no{r[1]}, room_seq{r[2]}, entry_kind::message, m,
+              from_unix_ms(r[4]));
       }
       return c.hash();
     };
@@ -136,7 +151,9 @@ TEST_SUITE("SPEC 8 the reader gate") {
     gate.leave();
   }
 
-  TEST_CASE("who waits at the gate goes in when it opens, and the writer goes on when the last has left") {
+  TEST_CASE(
+      "who waits at the gate goes in when it opens, and the writer goes on when the last has "
+      "left") {
     reader_gate gate;
     REQUIRE(gate.enter(0ms));
     std::thread writer{[&] {

@@ -1,16 +1,6 @@
 #pragma once
 /// What the tests of the store share: a directory that goes away, a clock that stands still, and words for the rows.
 
-#include <cstdint>
-#include <memory>
-#include <optional>
-#include <random>
-#include <string>
-#include <utility>
-#include <vector>
-
-#include <doctest/doctest.h>
-
 #include "protocol/entry.hpp"
 #include "protocol/seams.hpp"
 #include "protocol/uuid.hpp"
@@ -19,12 +9,23 @@
 #include "store/store.hpp"
 #include "tests/support/temp_dir.hpp"
 
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
 namespace parley::store::test {
 
 inline std::string words(const db_failure& f) { return f.text; }
 inline std::string words(const error& e) { return e.message; }
 inline std::string words(const write_error& e) {
-  return "scope " + std::to_string(static_cast<int>(e.scope)) + ": " + e.why.message + " (" + e.detail + ")";
+  return "scope " + std::to_string(static_cast<int>(e.scope)) + ": " + e.why.message + " (" +
+         e.detail + ")";
 }
 
 }  // namespace parley::store::test
@@ -44,7 +45,9 @@ using parley::tests::temp_dir;
 class manual_clock final : public parley::clock {
  public:
   [[nodiscard]] utc_time now() const override { return from_unix_ms(ms_); }
-  [[nodiscard]] mono_time mono() const override { return mono_time{std::chrono::milliseconds{ms_}}; }
+  [[nodiscard]] mono_time mono() const override {
+    return mono_time{std::chrono::milliseconds{ms_}};
+  }
   void advance(std::chrono::milliseconds by) { ms_ += by.count(); }
 
  private:
@@ -108,8 +111,7 @@ class store_fixture {
     REQUIRE(writes().commit());
     return *no;
   }
-  new_room a_room(tenant_no tenant, std::vector<user_id> members,
-                  room_type type = room_type::group) {
+  new_room a_room(tenant_no tenant, std::vector<user_id> members, room_type type = room_type::group) {
     new_room r;
     r.tenant = tenant;
     r.id = room_id{ids.next()};
@@ -157,8 +159,8 @@ class store_fixture {
     return r;
   }
   append_row delete_of(const append_row& original, std::int64_t seq) {
-    auto r = row(original.tenant, original.room, seq,
-                 message_deleted_body{original.e.seq, time.now()});
+    auto r =
+        row(original.tenant, original.room, seq, message_deleted_body{original.e.seq, time.now()});
     r.e.message = original.e.message;
     r.e.actor = original.e.actor;
     return r;

@@ -1,8 +1,8 @@
 // `parley verify` finds what must not be. Each row breaks one thing in a good database, behind the node's back.
 
-#include <sqlite3.h>
-
 #include "tests/store/store_fixture.hpp"
+
+#include <sqlite3.h>
 
 using namespace parley;
 using namespace parley::store;
@@ -66,6 +66,21 @@ TEST_SUITE("SPEC 7 parley verify") {
     commit({message(tenant, room, 8, "ann", "eight")});
   }
 
+  TEST_CASE_FIXTURE(good_database,
+                    "it works on what a crash left, and leaves that to the next start") {
+    open();
+    commit({message(tenant, room, 7, "ann", "seven")});
+    crash();
+    const auto report = verify_sqlite(options.file);
+    REQUIRE(report);
+    CHECK(report->problems.empty());
+    CHECK(report->entries == 7);
+    open();
+    CHECK(db->report().recovered);
+    CHECK(log_of(room).size() == 7);
+    commit({message(tenant, room, 8, "ann", "eight")});
+  }
+
   TEST_CASE("whatever is wrong is found") {
     for (const char* sql : {
              "DELETE FROM room_log WHERE seq = 2",
@@ -77,20 +92,23 @@ TEST_SUITE("SPEC 7 parley verify") {
              "UPDATE room_log SET sender_no = 1 WHERE seq = 5",
              "UPDATE room_log SET deleted = 1 WHERE seq = 5",
              "DELETE FROM messages WHERE seq = 6",
-             "DELETE FROM messages WHERE seq = 2; DELETE FROM room_log WHERE seq = 2; UPDATE rooms SET first_seq = 3",
+             "DELETE FROM messages WHERE seq = 2; DELETE FROM room_log WHERE seq = 2; UPDATE rooms "
+             "SET first_seq = 3",
              "UPDATE messages SET seq = 7 WHERE seq = 6",
              "UPDATE messages SET room_no = 2 WHERE seq = 6",
              "UPDATE messages SET tenant_no = 2 WHERE seq = 6",
              "UPDATE messages SET message_id = randomblob(16) WHERE seq = 5",
              "UPDATE messages SET created_at = created_at + 1 WHERE seq = 5",
-             "UPDATE messages SET id = id + 100 WHERE seq = 6; UPDATE room_log SET id = id + 100 WHERE seq = 6",
+             "UPDATE messages SET id = id + 100 WHERE seq = 6; UPDATE room_log SET id = id + 100 "
+             "WHERE seq = 6",
              "UPDATE messages SET sender_no = NULL WHERE seq = 5",
              "UPDATE messages SET body = NULL WHERE seq = 4",
              "UPDATE messages SET target_seq = 5 WHERE seq = 6",
              "UPDATE messages SET target_seq = 6 WHERE seq = 6",
              "UPDATE messages SET content = 'back' WHERE seq = 2",
              "UPDATE messages SET meta = '1' WHERE seq = 2",
-             "UPDATE messages SET deleted_at = NULL WHERE seq = 2; UPDATE room_log SET deleted = 0 WHERE seq = 2",
+             "UPDATE messages SET deleted_at = NULL WHERE seq = 2; UPDATE room_log SET deleted = 0 "
+             "WHERE seq = 2",
              "UPDATE rooms SET first_seq = 2 WHERE room_no = 1",
              "UPDATE rooms SET first_seq = 2 WHERE room_no = 2",
              "UPDATE rooms SET member_count = 9 WHERE room_no = 1",
@@ -130,11 +148,14 @@ TEST_SUITE("SPEC 7 parley verify") {
              "DELETE FROM commits WHERE no < 5",
              "DELETE FROM commits WHERE no < 6",
              "DELETE FROM send_keys",
-             "UPDATE rooms SET first_seq = 3 WHERE room_no = 1; DELETE FROM messages WHERE seq < 3; "
+             "UPDATE rooms SET first_seq = 3 WHERE room_no = 1; DELETE FROM messages WHERE seq < "
+             "3; "
              "DELETE FROM room_log WHERE seq < 3",
              "UPDATE rooms SET deleted_at = 1 WHERE room_no = 1",
-             "UPDATE rooms SET deleted_at = 1 WHERE room_no = 1; DELETE FROM messages WHERE room_no = 1 AND seq < 4; "
-             "DELETE FROM room_log WHERE room_no = 1 AND seq < 4; DELETE FROM room_members WHERE room_no = 1; "
+             "UPDATE rooms SET deleted_at = 1 WHERE room_no = 1; DELETE FROM messages WHERE "
+             "room_no = 1 AND seq < 4; "
+             "DELETE FROM room_log WHERE room_no = 1 AND seq < 4; DELETE FROM room_members WHERE "
+             "room_no = 1; "
              "DELETE FROM delivery_state WHERE room_no = 1",
          }) {
       INFO(sql);

