@@ -195,7 +195,8 @@ class serving {
 
   /// What the node calls invalid was configured by us: a failure, not the user's words.
   static exit_status status_of_start(const error& failure) {
-    return failure.code == error_code::unavailable ? exit_status::io_error : exit_status::failure;
+    const bool io = failure.code == error_code::unavailable || failure.field == "io";
+    return io ? exit_status::io_error : exit_status::failure;
   }
 
   result<void> prepare_data_dir() {

@@ -58,16 +58,11 @@ void subscriptions::add(connection_ref c, const user_key& user, sync_mode mode) 
   conn.mode = mode;
   conn.goes_live = mode == sync_mode::automatic;
   conn.awaiting_list = true;  // until start(): nothing may come before `hello`
-  conn.user = &users_.try_emplace(user).first->first;
+  // Registered before its room list is read: what passes meanwhile is replayed on the list (DESIGN 3.6).
+  const auto entry = users_.try_emplace(user).first;
+  conn.user = &entry->first;
+  entry->second.push_back(index);
   by_ref_.emplace(c, index);
-  static const bool subscribe_before_register = planted_defect("subscribe_before_register");
-  if (!subscribe_before_register) register_user(index);
-}
-
-void subscriptions::register_user(slot c) {
-  if (conns_[c].registered) return;
-  conns_[c].registered = true;
-  users_.at(*conns_[c].user).push_back(c);
 }
 
 void subscriptions::start(connection_ref c) {
@@ -93,7 +88,6 @@ void subscriptions::remove(connection_ref c) {
   while (!conn.subs.empty()) drop_sub(conn.subs.back().second);
   if (auto user = users_.find(*conn.user); user != users_.end()) {
     std::erase(user->second, index);
-    // Another connection of the user may use the key while not registered (a planted defect only).
     if (user->second.empty()) users_.erase(user);
   }
   const auto uses = conn.uses + 1;
@@ -263,7 +257,7 @@ void subscriptions::log(const actors::publish& m) {
 
 void subscriptions::on(const actors::publish_ptr& m) {
   log(*m);
-  if (const auto r = find_room(m->room); r != no_slot) {
+  if (const auto r = find_room(m->room); r != no_slot && !m->gone) {
     for (const auto s : rooms_[r].subs) stop_at_hole(s, m->first_seq);
   }
   // Memberships first: a removal ends a subscription before any later entry, an addition may bring the room here.
@@ -330,7 +324,7 @@ void subscriptions::replay(slot c, std::uint64_t from, commit_no snapshot,
                             sub_in(e.room) == no_slot)) {
       continue;
     }
-    if (const auto s = sub_in(e.room); s != no_slot) stop_at_hole(s, e.first_seq);
+    if (const auto s = sub_in(e.room); s != no_slot && !e.gone) stop_at_hole(s, e.first_seq);
     for (const auto& change : e.members) {
       if (change.user == conns_[c].user->user && e.room.tenant == conns_[c].user->tenant) {
         apply(c, e.room, e.no, e.commit, change);
@@ -810,7 +804,6 @@ void subscriptions::on_list(slot c, std::uint64_t log_position, const actors::re
   }
   conn.sync->asking = sync_state::ask::nothing;
   static const bool subscribe_before_register = planted_defect("subscribe_before_register");
-  if (subscribe_before_register) register_user(c);
   if (conn.sync->automatic) {
     plan_automatic(c, *all);
   } else {

@@ -195,7 +195,6 @@ class subscriptions {
     bool goes_live = false;  ///< new rooms are live at once: automatic, or after rest:"live"
     bool awaiting_list =
         false;  ///< membership changes wait in the publish log for the list's snapshot
-    bool registered = false;
     sync_mode mode = sync_mode::automatic;
     commit_no list_commit;                    ///< changes up to here are in the list
     std::vector<std::pair<slot, slot>> subs;  ///< (room, subscription), ascending
@@ -229,7 +228,6 @@ class subscriptions {
 
   // connections and rooms
   connection* find(connection_ref c);
-  void register_user(slot c);
   slot find_room(const room_key& key) const;
   slot room_for(const room_key& key, room_no no);
   void release_room(slot r);

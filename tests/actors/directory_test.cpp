@@ -303,17 +303,26 @@ TEST_SUITE("DESIGN I13 retiring") {
     t.readers_say(false);
     CHECK(t.refused(held, error_code::not_found));
   }
-  TEST_CASE("a room whose actor died is forgotten; the next command loads it anew") {
+  TEST_CASE("a room whose actor died lives on at once, though nobody calls it") {
     town t;
     const auto i = t.load(1);
     t.it.room_down(key_of(1), i, t.now);
-    CHECK(t.it.rooms() == 0);
-    t.take();
+    CHECK(t.take() == words_told{"drop 1", "spawn 2 for room 1"});
     t.command(1);
-    t.readers_say(true);
-    CHECK(t.take() == words_told{"spawn 2 for room 1", "call 2 to 2"});
+    CHECK(t.take() == words_told{"call 2 to 2"});
     t.it.room_down(key_of(1), i, t.now);  // of the first one, late
+    CHECK(t.take().empty());
     CHECK(t.it.rooms() == 1);
+  }
+  TEST_CASE("a room that dies again and again without a command is let go") {
+    town t;
+    t.load(1);
+    for (std::uint64_t n = 1; n <= room_revivals_max; ++n) {
+      t.it.room_down(key_of(1), instance_no{n}, t.now);
+    }
+    CHECK(t.it.rooms() == 1);
+    t.it.room_down(key_of(1), instance_no{room_revivals_max + 1}, t.now);
+    CHECK(t.it.rooms() == 0);
   }
 }
 

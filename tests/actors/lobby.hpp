@@ -95,6 +95,7 @@ class lobby final : private room_ports {
   std::vector<delete_room_ptr> deletions;
   std::vector<close_room> closings;
   std::vector<publish_ptr> publishes;
+  std::vector<publish_ptr> standings;  ///< those that only say where the log stands
   std::vector<std::pair<call_no, lookup_query>> lookups;
   std::vector<room_retired> retirements;
   std::vector<room_absent> absences;
@@ -115,7 +116,10 @@ class lobby final : private room_ports {
       CHECK_MESSAGE(outcomes.emplace(item.call, item.outcome).second, "SPEC 2.5: answered twice");
     }
   }
-  void publish(publish_ptr m) override { publishes.push_back(std::move(m)); }
+  void publish(publish_ptr m) override {
+    const bool only_stands = m->frames.empty() && m->members.empty() && !m->gone;
+    (only_stands ? standings : publishes).push_back(std::move(m));
+  }
   bool look_up(call_no call, lookup_query q) override {
     if (readers_are_busy) return false;
     lookups.emplace_back(call, std::move(q));

@@ -605,9 +605,6 @@ TEST_SUITE("SPEC 3 who may do what in a room") {
     room.says(by(ann), message_from(ann));
     room.finds(member(ann, member_role::owner));
     const auto late = room.says(by(cyd), keyed_message_from(cyd, "k"));  // its snapshot has cyd in it
-    room.says(by(ann), remove_member_command{cyd});
-    room.commits();
-    room.says(by(ann), message_from(ann));
     room.loses();
     facts.info.last_seq = room_seq{12};
     room.opens_with(facts);

@@ -76,6 +76,7 @@ class talker {
   std::map<std::string, result_told> told;                ///< by key
   std::map<std::string, std::vector<shown_entry>> shown;  ///< by room, over all connections
   std::map<std::string, std::int64_t> acked;              ///< positions that the node confirmed
+  std::int64_t acks = 0;
   std::vector<std::string> trouble;
   std::int64_t retried = 0;
   std::int64_t duplicates = 0;
@@ -161,6 +162,7 @@ class socket_talker final : public talker {
       shown[room].push_back(std::move(e));
       ++seen_count;
     } else if (type == "ack.received" && frame.at("user_id") == name_) {
+      ++acks;
       auto& confirmed = acked[frame.at("room_id")];
       confirmed = std::max(confirmed, frame.at("seq").get<std::int64_t>());
     } else if (type == "error") {
@@ -352,6 +354,7 @@ class crashes {
     for (const auto& t : talkers_) {
       report_.retried += t->retried;
       report_.duplicates += t->duplicates;
+      report_.acks += t->acks;
       report_.sync_failed += t->sync_failed;
       for (const auto& line : t->trouble) note(line);
       for (const auto& [key, result] : t->told) {
@@ -431,7 +434,8 @@ class crashes {
 }  // namespace
 
 bool crash_report::is_good() const {
-  return lost + doubled_seqs + gaps + stored_twice + unstored + shown_wrong + sync_failed + unclean ==
+  return lost + doubled_seqs + gaps + stored_twice + unstored + shown_wrong + cursors_lost +
+                 sync_failed + unclean ==
              0 &&
          examples.empty();
 }
@@ -442,10 +446,11 @@ std::string crash_report::summary() const {
   std::ostringstream out;
   out << kills << " kills and " << kills_while_starting << " while it started: " << accepted
       << " accepted, " << retried << " retried (" << duplicates << " were stored), " << entries
-      << " entries, " << shown << " shown; lost " << lost << ", doubled seqs " << doubled_seqs
-      << ", gaps " << gaps << ", keys stored twice " << stored_twice << ", keys not stored "
-      << unstored << ", shown wrongly " << shown_wrong << ", acknowledged positions lost "
-      << cursors_lost << ", resumes failed " << sync_failed << ", verify unclean " << unclean;
+      << " entries, " << shown << " shown, " << acks << " acks confirmed; lost " << lost
+      << ", doubled seqs " << doubled_seqs << ", gaps " << gaps << ", keys stored twice "
+      << stored_twice << ", keys not stored " << unstored << ", shown wrongly " << shown_wrong
+      << ", acknowledged positions lost " << cursors_lost << ", resumes failed " << sync_failed
+      << ", verify unclean " << unclean;
   if (!sorted.empty()) {
     out << "; ready after " << sorted[sorted.size() / 2].count() << " ms (median), "
         << sorted.back().count() << " ms (longest)";

@@ -14,6 +14,7 @@ void survive_crashes(const crash_options& options) {
   MESSAGE(report.summary());
   CHECK(report.kills == options.cycles);
   CHECK(report.accepted > 0);
+  CHECK(report.acks > 0);
   CHECK(report.lost == 0);
   CHECK(report.doubled_seqs == 0);
   CHECK(report.gaps == 0);

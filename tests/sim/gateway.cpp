@@ -170,9 +170,13 @@ void gateway::on(const replies_ptr& m) {
 
 void gateway::on(const publish_ptr& m) {
   subscriptions_.on(m);
+  close_restarting();
+}
+
+void gateway::close_restarting() {
   for (const auto& ref : std::exchange(restarting_, {})) {
-    if (const auto it = lines_.find(ref); it != lines_.end())
-      close(line_ptr{it->second}, close_code::internal_error);
+    const auto it = lines_.find(ref);
+    if (it != lines_.end()) close(line_ptr{it->second}, close_code::internal_error);
   }
 }
 
@@ -214,7 +218,10 @@ void gateway::on(const receipt_ptr& m) {
   }
 }
 
-void gateway::on(call_no call, const read_result& answer) { subscriptions_.on(call, answer); }
+void gateway::on(call_no call, const read_result& answer) {
+  subscriptions_.on(call, answer);
+  close_restarting();
+}
 
 bool gateway::run(std::size_t max_sends) {
   if (!awake_) return false;

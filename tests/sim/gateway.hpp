@@ -111,6 +111,7 @@ class gateway final : public net::delivery_ports {
     user_key user;
   };
   void dispatch(actors::room_command command, call_done done);
+  void close_restarting();
   void reply_error(const line_ptr& l, const reply_refs& refs, const error& why);
 
   node& node_;

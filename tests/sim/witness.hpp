@@ -20,7 +20,6 @@ namespace parley::sim {
 class expected_frames {
  public:
   const std::string& of(const stored_room& room, room_seq seq);
-
  private:
   std::map<std::pair<room_no, room_seq>, std::string> known_;
 };
@@ -45,6 +44,8 @@ class witness {
 
   [[nodiscard]] bool live(const std::string& room) const;
   [[nodiscard]] bool syncing() const { return !syncs_.empty() || !started_.empty(); }
+  /// The room's actor died: who entered or left by an entry that it never published hears at its next connect.
+  void forgive(const room_key& room) { forgiven_.insert(room.room.id.to_string()); }
 
  private:
   struct room_view {
@@ -52,6 +53,7 @@ class witness {
     bool must_be_removed = false;  ///< its own member.left was shown
     bool may_be_removed = false;   ///< … or that of an earlier membership
     std::int64_t joined = 0;       ///< seq of the latest joining when this began
+    bool by_sync = false;          ///< live since an entry of a sync that has no outcome yet
     bool perhaps = false;  ///< one of the «rest»: live from a place that its first entry tells
     std::optional<std::int64_t> pos;  ///< nullopt: live, its first entry is not known yet
     std::int64_t after_at_least = 0;  ///< then it lies between these
@@ -97,6 +99,7 @@ class witness {
   std::map<std::string, std::size_t> owed_;  ///< replies, by request id
   std::map<std::string, std::string> unsubscribing_;
   std::set<std::string> left_by_choice_;  ///< unsubscribed
+  std::set<std::string> forgiven_;
   std::map<std::string, bool> informed_;  ///< last of room.added, room.removed
 };
 

@@ -237,6 +237,10 @@ void world::settle() {
         [this](const room_command& m) { return node_->killed_rooms().contains(m.room); },
         [this](const user_key& u) { return node_->killed_sessions().contains(u); });
   }
+  for (auto& d : devices_) {
+    if (!d->line) continue;
+    for (const auto& room : node_->killed_rooms()) d->line->eyes.forgive(room);
+  }
   node_->forget_killed();
   for (auto& d : devices_) {
     if (d->line && !d->line->open) d->line = nullptr;

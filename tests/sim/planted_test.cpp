@@ -1,0 +1,52 @@
+// Planted defects that races bring to light: the simulation, run again with the defect in it, must break a promise.
+
+#include "tests/support/process.hpp"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <string>
+
+namespace parley::sim {
+namespace {
+
+/// The seeds that the defect is given to show itself: more than any of them has needed.
+constexpr const char* seeds_with_a_defect = "400";
+
+tests::finished simulation_with(const std::string& defect) {
+  return tests::run({.command = {std::filesystem::read_symlink("/proc/self/exe").string(),
+                                 "--source-file=*seeds_test.cpp"},
+                     .env = {{"PARLEY_BREAK", defect}, {"PARLEY_SEEDS", seeds_with_a_defect}}},
+                    std::chrono::seconds{120});
+}
+
+}  // namespace
+
+TEST_SUITE("DESIGN 10 planted defects are caught") {
+  TEST_CASE("without a defect the same seeds keep every promise") {
+    CHECK(simulation_with("none").status == 0);
+  }
+  TEST_CASE("ack_before_commit: somebody is told «accepted» before the commit (I1)") {
+    const auto broken = simulation_with("ack_before_commit");
+    CHECK(broken.status != 0);
+    CHECK_MESSAGE(broken.out.find("I1") != std::string::npos, broken.out);
+  }
+  TEST_CASE("no_generation: an append of a lost generation is stored (I2, I13)") {
+    const auto broken = simulation_with("no_generation");
+    CHECK(broken.status != 0);
+    MESSAGE(broken.out.substr(0, 600) << broken.err.substr(0, 600));
+  }
+  TEST_CASE("skip_head_recheck: a publish that passed while a page was read is never sent (I3)") {
+    const auto broken = simulation_with("skip_head_recheck");
+    CHECK(broken.status != 0);
+    MESSAGE(broken.out.substr(0, 600) << broken.err.substr(0, 600));
+  }
+  TEST_CASE("subscribe_before_register: what passed while the room list was read is lost (I3)") {
+    const auto broken = simulation_with("subscribe_before_register");
+    CHECK(broken.status != 0);
+    CHECK_MESSAGE(broken.out.find("bad_alloc") == std::string::npos, broken.out);
+    MESSAGE(broken.out.substr(0, 600) << broken.err.substr(0, 600));
+  }
+}
+
+}  // namespace parley::sim
