@@ -20,6 +20,7 @@ namespace parley::sim {
 class expected_frames {
  public:
   const std::string& of(const stored_room& room, room_seq seq);
+
  private:
   std::map<std::pair<room_no, room_seq>, std::string> known_;
 };
