@@ -125,9 +125,14 @@ fs::path find_node_binary() {
 
 std::string node_config(const node_options& options, const fs::path& data_dir,
                         const std::string& master_key) {
-  std::string text;
+  std::vector<std::pair<std::string, std::string>> lines;
   const auto put = [&](std::string_view key, const std::string& value) {
-    text.append(key).append(" = ").append(value).append("\n");
+    const auto known = std::ranges::find(lines, key, &std::pair<std::string, std::string>::first);
+    if (known == lines.end()) {
+      lines.emplace_back(key, value);
+    } else {
+      known->second = value;
+    }
   };
   put("listen_addr", toml_string("127.0.0.1:0"));
   put("data_dir", toml_string(data_dir.string()));
@@ -135,17 +140,19 @@ std::string node_config(const node_options& options, const fs::path& data_dir,
   put("durability", toml_string(options.durability));
   put("log_level", toml_string("warn"));
   if (!options.has_shipped_limits) {
-    put("max_connections_per_user", "0");
-    put("user_send_rate", "0");
-    put("ws_frame_rate", "0");
-    put("default_rate_limit", "0");
-    put("ws_connect_rate", "0");
+    for (const char* const limit : {"max_connections_per_user", "user_send_rate", "ws_frame_rate",
+                                    "default_rate_limit", "ws_connect_rate"}) {
+      put(limit, "0");
+    }
   }
   for (const auto& setting : options.settings) {
     const auto equals = setting.find('=');
     if (equals == std::string::npos) throw setup_error{"'" + setting + "': expected key=value"};
-    put(setting.substr(0, equals), setting.substr(equals + 1));
+    const auto key_end = setting.find_last_not_of(' ', equals == 0 ? 0 : equals - 1);
+    put(std::string_view{setting}.substr(0, key_end + 1), setting.substr(equals + 1));
   }
+  std::string text;
+  for (const auto& [key, value] : lines) text.append(key).append(" = ").append(value).append("\n");
   return text;
 }
 

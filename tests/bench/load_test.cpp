@@ -125,6 +125,9 @@ TEST_SUITE("bench: a node that keeps its promises") {
     auto options = small_load(node);
     options.scenario = "fanout";
     options.members = {1150};
+    options.senders = 2;
+    options.in_flight = 1;
+    options.duration_s = 1;
     options.connect_rate = 0;
     auto result = run(options);
     CAPTURE(result.report.dump(2));

@@ -143,6 +143,9 @@ TEST_SUITE("bench: a node of our own") {
       CAPTURE(line);
       CHECK(text.find(line) != std::string::npos);
     }
+    CHECK(text.find("log_level = \"info\"\n") !=
+          std::string::npos);  // replaces ours: TOML has no doubles
+    CHECK(text.find("warn") == std::string::npos);
     options.has_shipped_limits = true;
     text = node_config(options, "/tmp", "key");
     CHECK(text.find("rate") == std::string::npos);
