@@ -212,8 +212,7 @@ void apply(connection& db, const migration& step, utc_time now, random_source& r
 error not_ours() {
   return {.code = error_code::conflict,
           .message =
-              "the file is a SQLite database, but not one of Parley's: give another path, or "
-              "`parley import` it",
+              "the file is a SQLite database, but not one of Parley's: give another path",
           .field = "file"};
 }
 
