@@ -211,8 +211,7 @@ void apply(connection& db, const migration& step, utc_time now, random_source& r
 
 error not_ours() {
   return {.code = error_code::conflict,
-          .message =
-              "the file is a SQLite database, but not one of Parley's: give another path",
+          .message = "the file is a SQLite database, but not one of Parley's: give another path",
           .field = "file"};
 }
 
