@@ -2,6 +2,7 @@
 
 #include "protocol/assert.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
@@ -25,7 +26,7 @@ node_actors::node_actors(store::database& database, const node_actors_options& o
   auto& c = *context_;
   c.budget = std::make_shared<admission>(options.admission_rows, options.admission_bytes);
   std::vector<std::unique_ptr<store::reader>> readers;
-  for (std::size_t at = 0; at < options.readers.threads; ++at) {
+  for (std::size_t at = 0; at < std::max<std::size_t>(1, options.readers.threads); ++at) {
     auto reader = database.new_reader();
     if (!reader)
       throw std::runtime_error("a reader could not be opened: " + reader.error().message);
@@ -33,7 +34,8 @@ node_actors::node_actors(store::database& database, const node_actors_options& o
   }
   c.readers = std::make_unique<read_pool>(std::move(readers), options.readers);
   // Never CAF's own settings: stealing polls, and an unlimited throughput lets a hot actor starve the others.
-  c.config.set("scheduler.policy", caf::atom("sharing"));
+  c.config.set("scheduler.policy",
+               options.scheduler_threads == 0 ? caf::atom("testing") : caf::atom("sharing"));
   c.config.set("scheduler.max-threads", options.scheduler_threads);
   c.config.set("scheduler.max-throughput", std::size_t{100});
   c.system = std::make_unique<caf::actor_system>(c.config);

@@ -41,6 +41,10 @@ class directory_actor final : public actor_base, private directory_ports {
   }
 
  private:
+  /// Nothing finds its room or session any more: the node starts anew.
+  void on_failure() override {
+    context_.options.fatal(error{error_code::internal, "the directory actor failed"});
+  }
   [[nodiscard]] mono_time now() const { return context_.now.mono(); }
 
   void on_failed(const actor_failed& m) {

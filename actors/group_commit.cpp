@@ -101,6 +101,11 @@ void group_commit::run_opens() {
       }
       answer->failure = unavailable("the room could not be read", retry_soon);
     } else if (*found) {
+      // Of one that died right after it had asked, whose successor was quicker: nobody waits for it.
+      if (const auto it = open_.find((*found)->no);
+          it != open_.end() && it->second.instance > m->instance) {
+        continue;
+      }
       answer->gen = ++last_generation_;
       open_.insert_or_assign((*found)->no, open_log{answer->gen, m->instance});
       answer->room = std::move(**found);

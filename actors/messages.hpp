@@ -316,6 +316,8 @@ using receipt_ptr = std::shared_ptr<const receipt>;
 
 /// Stop if nothing is in work; the answer is room_retired or room_busy.
 struct retire {};
+/// A room to itself, later.
+struct room_tick {};
 struct room_retired {
   room_key room;
   instance_no instance;

@@ -39,11 +39,12 @@ struct node_actors_options {
   room_options room;
   directory_options directory;
   read_pool_options readers;
-  std::size_t scheduler_threads = 2;
+  std::size_t scheduler_threads = 2;  ///< 0: no threads at all, the caller runs the actors (tests)
   std::size_t admission_rows = limits::admission_max_rows;
   std::size_t admission_bytes = limits::admission_max_bytes;
   std::chrono::milliseconds maintain_interval{200};
-  /// I10: called on the storage thread when the outcome of a write is unknown. Must not return (status 74).
+  /// I10: called on the storage thread when the outcome of a write is unknown, or when an actor that the node can't do
+  /// without has failed. Must not return (status 74).
   std::function<void(const error&)> fatal;
 };
 

@@ -28,32 +28,40 @@ struct read_pool::impl {
   std::atomic<std::uint64_t> refused{0};
   std::vector<std::thread> threads;
 
+  /// Of the tenant whose turn it is. The lock is held.
+  job take_next() {
+    const auto tenant = turns.front();
+    turns.pop_front();
+    auto& queue = queues.at(tenant);
+    auto next = std::move(queue.front());
+    queue.pop_front();
+    --queued;
+    if (queue.empty()) {
+      queues.erase(tenant);
+    } else {
+      turns.push_back(tenant);
+    }
+    return next;
+  }
+  void run(store::reader& reader, job next) {
+    read_result answer = error{};
+    try {
+      answer = run_query(reader, next.query);
+    } catch (const std::exception&) {
+      // Out of memory, or a bug: the asker hears it, the reader lives on. The text may hold content: it is not kept.
+      answer = error{error_code::internal, "the query failed"};
+    }
+    served.fetch_add(1, std::memory_order_relaxed);
+    next.when_done(std::move(answer));
+  }
   void work(store::reader& reader) {
     std::unique_lock lock(mutex);
     while (true) {
       wake.wait(lock, [&] { return stopping || queued > 0; });
       if (stopping) return;
-      const auto tenant = turns.front();
-      turns.pop_front();
-      auto& queue = queues.at(tenant);
-      auto next = std::move(queue.front());
-      queue.pop_front();
-      --queued;
-      if (queue.empty()) {
-        queues.erase(tenant);
-      } else {
-        turns.push_back(tenant);
-      }
+      auto next = take_next();
       lock.unlock();
-      read_result answer = error{};
-      try {
-        answer = run_query(reader, next.query);
-      } catch (const std::exception&) {
-        // Out of memory, or a bug: the asker hears it, the reader lives on. The text may hold content: it is not kept.
-        answer = error{error_code::internal, "the query failed"};
-      }
-      served.fetch_add(1, std::memory_order_relaxed);
-      next.when_done(std::move(answer));
+      run(reader, std::move(next));
       lock.lock();
     }
   }
@@ -65,6 +73,7 @@ read_pool::read_pool(std::vector<std::unique_ptr<store::reader>> readers,
   impl_->options = options;
   impl_->readers = std::move(readers);
   for (auto& reader : impl_->readers) {
+    if (options.threads == 0) break;
     impl_->threads.emplace_back([this, r = reader.get()] { impl_->work(*r); });
   }
 }
@@ -93,6 +102,15 @@ bool read_pool::submit(tenant_no tenant, read_query query, done when_done) {
     ++impl_->queued;
   }
   impl_->wake.notify_one();
+  return true;
+}
+
+bool read_pool::run_one() {
+  std::unique_lock lock(impl_->mutex);
+  if (impl_->queued == 0) return false;
+  auto next = impl_->take_next();
+  lock.unlock();
+  impl_->run(*impl_->readers.front(), std::move(next));
   return true;
 }
 

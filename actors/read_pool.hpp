@@ -15,7 +15,7 @@
 namespace parley::actors {
 
 struct read_pool_options {
-  std::size_t threads = 2;
+  std::size_t threads = 2;  ///< 0: none, the owner calls run_one() (tests)
   std::size_t queue_max_per_tenant = 8192;
   std::size_t queue_max = 65536;
 };
@@ -24,7 +24,7 @@ class read_pool {
  public:
   using done = std::function<void(read_result)>;
 
-  /// One thread a reader.
+  /// One thread a reader; none with options.threads 0.
   read_pool(std::vector<std::unique_ptr<store::reader>> readers, const read_pool_options& options);
   /// Finishes the query under way, drops the rest, joins.
   ~read_pool();
@@ -33,6 +33,8 @@ class read_pool {
 
   /// False: refused, `done` will not be called.
   bool submit(tenant_no tenant, read_query query, done when_done);
+  /// Runs the next query in the caller's thread. False: none waits.
+  bool run_one();
   [[nodiscard]] std::size_t queued() const;
   [[nodiscard]] std::uint64_t served() const;
   [[nodiscard]] std::uint64_t refused() const;

@@ -48,6 +48,7 @@ void room::reopen() {
 
 void room::on(const room_command_ptr& m) {
   enqueue(m);
+  store_joins();
   flush_answers();
   check_invariants();
 }
@@ -59,7 +60,7 @@ void room::enqueue(const room_command_ptr& m) {
       return;
     case state::loading:
     case state::deleting:
-      if (waiting_.size() + held_count_ >= limits::room_waiting_max_commands) {
+      if (waiting_full()) {
         refuse(*m, unavailable("too many calls wait for this room", retry_soon));
       } else {
         waiting_.push_back(m);
@@ -73,7 +74,7 @@ void room::enqueue(const room_command_ptr& m) {
   const user_id* actor = send != nullptr ? &send->sender : (m->who.user ? &*m->who.user : nullptr);
   if (actor != nullptr) {
     if (auto held = held_.find(*actor); held != held_.end()) {
-      if (waiting_.size() + held_count_ >= limits::room_waiting_max_commands) {
+      if (waiting_full()) {
         refuse(*m, unavailable("too many calls wait for this room", retry_soon));
         return;
       }
@@ -90,14 +91,14 @@ void room::enqueue(const room_command_ptr& m) {
     } else if (const auto* remove = std::get_if<remove_member_command>(&m->what)) {
       line = remove->user;
     }
-    if (waiting_.size() + held_count_ >= limits::room_waiting_max_commands) {
+    if (waiting_full()) {
       refuse(*m, unavailable("too many calls wait for this room", retry_soon));
       return;
     }
     auto& held = held_[line];
     held.queue.push_back(m);
     ++held_count_;
-    if (!held.looking_up) ask(line, *m);
+    if (!held.waits()) ask(line, *m);
   }
 }
 
@@ -146,6 +147,7 @@ void room::on(call_no call, const read_result& looked_up) {
   } else {
     run_held(ref.user, facts{true, std::get<lookup_result>(looked_up), ref.user});
   }
+  store_joins();
   flush_answers();
   check_invariants();
 }
@@ -156,7 +158,7 @@ void room::run_held(const user_id& who, const facts& first) {
   bool with_facts = first.looked_up;
   while (state_ == state::active) {
     auto line = held_.find(line_of);
-    if (line == held_.end() || line->second.looking_up) return;
+    if (line == held_.end() || line->second.waits()) return;
     if (line->second.queue.empty()) {
       held_.erase(line);
       return;
@@ -457,17 +459,81 @@ room::handled room::handle_join(const room_command_ptr& m, const facts& f) {
     refuse(*m, error{error_code::conflict, "the room has too many members", "user_ids"});
     return handled::done;
   }
-  if (pending_full(1)) {
-    refuse(*m, unavailable("too many changes of this room are being stored", retry_soon));
+  if (waiting_full()) {
+    refuse(*m, unavailable("too many calls wait for this room", retry_soon));
     return handled::done;
   }
-  auto& p = assign(member_joined_body{{*m->who.user}, member_role::member}, m->who.user);
-  overlay_[*m->who.user] = {
-      store::member_row{*m->who.user, member_role::member, p.e.seq, p.e.created_at}, p.no};
-  ++pending_members_;
-  p.waiters.push_back({m->to, room_result{{}, member_role::member}, false});
-  submit(p);
+  joining_.push_back({m, members_forgotten_});
+  held_[*m->who.user].joining = true;  // what this user says next waits for it
   return handled::done;
+}
+
+/// All that has gathered, unless some are being stored still, or, in a big room, were a moment ago.
+void room::store_joins() {
+  if (state_ != state::active || joining_.empty()) return;
+  if (!pending_.empty() && last_join_ >= pending_.front().no) return;
+  if (info_.member_count > static_cast<std::int64_t>(limits::room_members_in_memory)) {
+    const auto now = clock_.mono();
+    if (now < next_joins_) {
+      if (!std::exchange(waking_, true))
+        ports_.wake_in(std::chrono::ceil<std::chrono::milliseconds>(next_joins_ - now));
+      return;
+    }
+    next_joins_ = now + limits::big_room_join_interval;
+  }
+  const auto all = std::exchange(joining_, {});
+  std::vector<room_command_ptr> fresh;
+  std::vector<user_id> users;
+  const auto first = pending_.size();
+  const auto assign_some = [&] {
+    if (users.empty()) return;
+    // Whoever joins alone acts; of several nobody does (SPEC 1).
+    auto& p = assign(member_joined_body{users, member_role::member},
+                     users.size() == 1 ? std::optional{users.front()} : std::nullopt);
+    for (const auto& user : users)
+      overlay_[user] = {store::member_row{user, member_role::member, p.e.seq, p.e.created_at}, p.no};
+    pending_members_ += static_cast<std::int64_t>(users.size());
+    for (const auto& m : fresh)
+      p.waiters.push_back({m->to, room_result{{}, member_role::member}, false});
+    last_join_ = p.no;
+    fresh.clear();
+    users.clear();
+  };
+  for (const auto& [m, forgotten] : all) {
+    const auto& user = *m->who.user;
+    const auto count = info_.member_count + pending_members_ + static_cast<std::int64_t>(users.size());
+    if (member(user, {}).row || (!members_complete_ && forgotten != members_forgotten_)) {
+      // Added by somebody else meanwhile, or memory forgot whether: judged once more.
+      auto& line = held_.at(user);
+      line.queue.push_front(m);
+      ++held_count_;
+    } else if (options_.max_room_members != 0 &&
+               count >= static_cast<std::int64_t>(options_.max_room_members)) {
+      refuse(*m, error{error_code::conflict, "the room has too many members", "user_ids"});
+    } else if (pending_full(1)) {
+      refuse(*m, unavailable("too many changes of this room are being stored", retry_soon));
+    } else {
+      fresh.push_back(m);
+      users.push_back(user);
+      if (users.size() == limits::entry_max_users) assign_some();
+    }
+  }
+  assign_some();
+  for (auto at = first; at < pending_.size(); ++at) submit(pending_[at]);
+  for (const auto& [m, forgotten] : all) held_.at(*m->who.user).joining = false;
+  for (const auto& [m, forgotten] : all) run_held(*m->who.user, {});
+  store_joins();  // those that were judged once more, if any
+}
+
+void room::on(const room_tick&) {
+  waking_ = false;
+  store_joins();
+  flush_answers();
+  check_invariants();
+}
+
+bool room::waiting_full() const {
+  return waiting_.size() + held_count_ + joining_.size() >= limits::room_waiting_max_commands;
 }
 
 room::handled room::handle_leave(const room_command_ptr& m, const facts& f) {
@@ -548,6 +614,7 @@ void room::on(const committed& m) {
     pending_.pop_front();
   }
   if (!out->frames.empty()) ports_.publish(std::move(out));
+  store_joins();
   flush_answers();
   check_invariants();
 }
@@ -657,15 +724,21 @@ void room::on(const deleted& m) {
   state_ = state::ended;
   if (deleting_for_) answer(deleting_for_->to, std::move(deleting_for_->outcome));
   deleting_for_.reset();
-  for (const auto& command : waiting_) refuse(*command, not_found("room"));
+  refuse_waiting(not_found("room"));
+  flush_answers();
+  ports_.absent({key_, instance_});
+}
+
+void room::refuse_waiting(const error& why) {
+  for (const auto& command : waiting_) refuse(*command, why);
   waiting_.clear();
+  for (const auto& [command, forgotten] : joining_) refuse(*command, why);
+  joining_.clear();
   for (auto& [user, line] : held_) {
-    for (const auto& command : line.queue) refuse(*command, not_found("room"));
+    for (const auto& command : line.queue) refuse(*command, why);
   }
   held_.clear();
   held_count_ = 0;
-  flush_answers();
-  ports_.absent({key_, instance_});
 }
 
 // ---- opening ----------------------------------------------------------------------------------------------------
@@ -675,13 +748,7 @@ void room::on(const opened& m) {
   if (!m.room) {
     state_ = state::ended;
     const auto why = m.failure ? *m.failure : not_found("room");
-    for (const auto& command : waiting_) refuse(*command, why);
-    waiting_.clear();
-    for (auto& [user, line] : held_) {
-      for (const auto& command : line.queue) refuse(*command, why);
-    }
-    held_.clear();
-    held_count_ = 0;
+    refuse_waiting(why);
     flush_answers();
     ports_.absent({key_, instance_});
     return;
@@ -693,7 +760,7 @@ void room::on(const opened& m) {
   std::vector<user_id> lines;
   lines.reserve(held_.size());
   for (const auto& [user, line] : held_) {
-    if (!line.looking_up) lines.push_back(user);
+    if (!line.waits()) lines.push_back(user);
   }
   for (const auto& user : lines) run_held(user, {});
   // handle() may end the active state (a delete): what is left goes on waiting.
@@ -702,6 +769,7 @@ void room::on(const opened& m) {
     waiting_.pop_front();
     enqueue(command);
   }
+  store_joins();
   flush_answers();
   check_invariants();
 }
@@ -723,6 +791,7 @@ void room::load(store::opened_room r) {
   committed_ = info_.last_seq;
   assigned_ = committed_;
   last_entry_ = {};
+  last_join_ = {};
   members_.clear();
   for (auto& row : r.members) {
     auto user = row.user;
@@ -748,7 +817,7 @@ void room::on(const retire&) {
 
 bool room::idle() const {
   return state_ == state::active && pending_.empty() && waiting_.empty() && held_.empty() &&
-         lookups_.empty();
+         lookups_.empty() && joining_.empty();
 }
 
 // ---- answers ----------------------------------------------------------------------------------------------------

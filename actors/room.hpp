@@ -9,7 +9,7 @@
 ///            Validation reads the committed and the pending state; delivery reads only the committed (DESIGN 3.2).
 /// Bound      pending_ ≤ limits::room_pending_max_entries, commands waiting (for the opening or a look-up)
 ///            ≤ limits::room_waiting_max_commands; beyond: UNAVAILABLE, nothing is stored. Keys in memory
-///            ≤ limits::room_keys_in_memory, members of big rooms likewise.
+///            ≤ limits::room_keys_in_memory, members of big rooms likewise. Joins that gather count as commands waiting.
 /// Relies on  storage: within a generation, committed() in order of entries; lost(): nothing of this generation beyond
 ///            what was reported committed is in the log, or ever will be.
 
@@ -45,6 +45,8 @@ class room_ports {
   virtual bool look_up(call_no call, lookup_query q) = 0;
   virtual void retired(room_retired m) = 0;
   virtual void absent(room_absent m) = 0;
+  /// on(room_tick) in about so long.
+  virtual void wake_in(std::chrono::milliseconds delay) = 0;
 };
 
 struct room_options {
@@ -68,6 +70,7 @@ class room {
   void on(const deleted& m);
   void on(call_no call, const read_result& looked_up);
   void on(const retire& m);
+  void on(const room_tick& m);
 
   /// Nothing is in work: may retire.
   [[nodiscard]] bool idle() const;
@@ -123,6 +126,12 @@ class room {
   struct held_commands {
     std::deque<room_command_ptr> queue;
     bool looking_up = false;
+    bool joining = false;  ///< its user's join is in joining_
+    [[nodiscard]] bool waits() const { return looking_up || joining; }
+  };
+  struct gathered_join {
+    room_command_ptr command;
+    std::uint64_t forgotten;  ///< of members_, when it was judged
   };
   enum class handled : std::uint8_t { done, needs_lookup };
 
@@ -139,11 +148,14 @@ class room {
   void run_held(const user_id& who, const facts& first);
   void ask(const user_id& who, const room_command& m);
   void refuse(const room_command& m, error why);
+  void refuse_waiting(const error& why);
   void answer(const reply_to& to, room_outcome outcome);
   void flush_answers();
   /// Appends one entry with the next seq; the caller adds waiters to what comes back.
   pending_entry& assign(entry_body body, const std::optional<user_id>& actor, message_id id = {});
   void submit(const pending_entry& p);
+  void store_joins();
+  [[nodiscard]] bool waiting_full() const;
   void leave(const store::member_row& who, leave_reason reason, const room_command& m);
   void apply(const pending_entry& p, publish& out);
   void settle(const user_id& user, entry_no by);
@@ -203,6 +215,12 @@ class room {
   std::unordered_map<call_no, lookup_ref> lookups_;
   call_no last_call_{};
   std::optional<waiter> deleting_for_;
+
+  // Joins gather while some are being stored, so that a burst shares entries and commits (DESIGN 11).
+  std::vector<gathered_join> joining_;
+  entry_no last_join_{};  ///< of this generation; 0: none
+  mono_time next_joins_{};
+  bool waking_ = false;
 
   std::vector<std::pair<gateway_no, std::shared_ptr<replies>>> answers_;  // of this step
 };

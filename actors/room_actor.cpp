@@ -29,6 +29,7 @@ class room_actor final : public actor_base, private room_ports {
             [this](const deleted& m) { step([&] { room_.on(m); }); },
             [this](const read_answer_message& m) { step([&] { room_.on(m.call, *m.result); }); },
             [this](const retire& m) { step([&] { room_.on(m); }); },
+            [this](const room_tick& m) { step([&] { room_.on(m); }); },
             [this](const stop_signal&) { quit(); }};
   }
 
@@ -57,6 +58,7 @@ class room_actor final : public actor_base, private room_ports {
   }
   void retired(room_retired m) override { send(context_.directory, m); }
   void absent(room_absent m) override { send(context_.directory, m); }
+  void wake_in(std::chrono::milliseconds delay) override { delayed_send(this, delay, room_tick{}); }
 
   actor_context& context_;
   const room_key key_;

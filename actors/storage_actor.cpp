@@ -153,6 +153,10 @@ class storage_actor final : public actor_base, private storage_ports {
         yes ? "the disk has space again" : "the disk is full: writes are refused");
   }
   void fatal(const error& why) override { context_.options.fatal(why); }
+  /// What it was doing has an unknown outcome, and nobody else writes: as a failed commit (I10).
+  void on_failure() override {
+    context_.options.fatal(error{error_code::internal, "the storage actor failed"});
+  }
 
   actor_context& context_;
   store::writer& writer_;
@@ -166,6 +170,8 @@ class storage_actor final : public actor_base, private storage_ports {
 }  // namespace
 
 caf::actor spawn_storage(actor_context& context) {
+  if (context.options.scheduler_threads == 0)
+    return context.system->spawn<storage_actor>(std::ref(context));
   return context.system->spawn<storage_actor, caf::detached>(std::ref(context));
 }
 

@@ -356,8 +356,9 @@ config_section memory_keys() {
                 "Bytes that wait for one slow connection; beyond it the connection is served from "
                 "the log as it "
                 "drains."),
-           not_yet(size("ws_send_buffer_total", PARLEY_MEMBER(limits.ws_send_buffer_total), mib,
-                        1024 * gib, zero::is_none, "The same, all connections together.")),
+           size("ws_send_buffer_total", PARLEY_MEMBER(limits.ws_send_buffer_total), mib, 1024 * gib,
+                zero::is_none,
+                "The same, all connections together; the less of it is left, the less each may take."),
            size("http_body_total", PARLEY_MEMBER(limits.http_body_total), mib, 1024 * gib,
                 zero::is_none, "Bytes of requests that are being read or answered, all together."),
            duration("max_commit_queue", PARLEY_MEMBER(limits.max_commit_queue), milliseconds{100},
@@ -424,12 +425,11 @@ config_section rate_keys() {
                     "no limit.")),
        not_yet(number("user_send_burst", PARLEY_MEMBER(user_send_burst), 1, max_burst,
                       zero::is_a_value, "messages", "How many of them may come at once.")),
-       not_yet(rate(
-           "ws_frame_rate", PARLEY_MEMBER(ws_frame_rate), "/s", "a second",
-           "Frames of a connection, then 4029. `ack`, `read`, `typing` and control frames cost "
-           "nothing.")),
-       not_yet(number("ws_frame_burst", PARLEY_MEMBER(ws_frame_burst), 1, max_burst,
-                      zero::is_a_value, "frames", "How many of them may come at once.")),
+       rate("ws_frame_rate", PARLEY_MEMBER(ws_frame_rate), "/s", "a second",
+            "Frames of a connection, then 4029. `ack`, `read`, `typing` and control frames cost "
+            "nothing."),
+       number("ws_frame_burst", PARLEY_MEMBER(ws_frame_burst), 1, max_burst, zero::is_a_value,
+              "frames", "How many of them may come at once."),
        not_yet(rate("ws_connect_rate", PARLEY_MEMBER(ws_connect_rate), "/s", "a second",
                     "WebSocket upgrades of the whole node; beyond it 503.")),
        not_yet(rate("auth_failure_rate", PARLEY_MEMBER(auth_failure_rate), "/min", "a minute",

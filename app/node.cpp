@@ -42,6 +42,9 @@ net::gateway_options gateway_options_of(const node_options& o, const epoch_id& e
   g.server_version = o.version;
   g.epoch = epoch;
   g.ring_bytes = limits::ring_total_bytes / o.io_threads;
+  g.outbound_total_bytes = o.limits.ws_send_buffer_total / o.io_threads;
+  g.ws_frame_rate = o.ws_frame_rate;
+  g.ws_frame_burst = o.ws_frame_burst;
   g.ws_max_unauthenticated = o.ws_max_unauthenticated;
   return g;
 }

@@ -28,6 +28,12 @@ constexpr auto retry_when_full = std::chrono::milliseconds{500};
 actors::connection_ref ref_of(connection_no c) { return actors::connection_ref{c.value}; }
 connection_no number_of(actors::connection_ref c) { return connection_no{c.value}; }
 
+bool is_send(const client_command& command) {
+  return std::holds_alternative<send_message_frame>(command) ||
+         std::holds_alternative<edit_message_frame>(command) ||
+         std::holds_alternative<delete_message_frame>(command);
+}
+
 error timed_out(bool is_send) {
   auto e = unavailable("no answer within the deadline", std::chrono::milliseconds{1000});
   if (is_send) e.stored = stored_state::unknown;
@@ -79,6 +85,8 @@ gateway_loop::gateway_loop(asio::io_context& io, actors::gateway_no no,
                      {options.limits.sync_max_events, or_none(options.limits.max_subscriptions),
                       options.ring_bytes, options.epoch}),
       frames_(options.limits),
+      frame_rate_(options.ws_frame_rate, options.ws_frame_burst),
+      outbound_budget_(options.hub.outbound_max_bytes, options.outbound_total_bytes),
       bodies_(options.limits),
       ids_(shared.now, shared.random),
       timer_(io) {}
@@ -393,7 +401,7 @@ void gateway_loop::say_hello(connection_no c, const ws_connection& conn) {
                        .max_content = options_.limits.max_content,
                        .max_meta = options_.limits.max_meta,
                        .sync_max_events = options_.limits.sync_max_events,
-                       .frames_per_s = 0});
+                       .frames_per_s = options_.ws_frame_rate});
   });
 }
 
@@ -424,11 +432,35 @@ void gateway_loop::on_text(connection_no c, std::string_view text) {
     return;
   }
   if (!conn.open) return;  // refused by its session: it is closing
+  if (!keeps_the_rate(c, conn, parsed)) return;
   if (const auto* rejected = std::get_if<rejected_frame>(&parsed)) {
     reply_error(c, rejected->refs, rejected->why);
     return;
   }
   on_command(c, conn, std::get<client_frame>(parsed));
+}
+
+bool gateway_loop::keeps_the_rate(connection_no c, ws_connection& conn,
+                                  const std::variant<client_frame, rejected_frame>& parsed) {
+  if (options_.ws_frame_rate == 0) return true;
+  const auto* frame = std::get_if<client_frame>(&parsed);
+  // Of cursors and typing the latest wins; they cost nothing (SPEC 4).
+  if (frame != nullptr && (std::holds_alternative<cursor_frame>(frame->command) ||
+                           std::holds_alternative<typing_frame>(frame->command))) {
+    return true;
+  }
+  const auto now = shared_.now.mono();
+  if (frame_rate_.admit(conn.frames, now)) return true;
+  error why{error_code::rate_limit, "more frames than this connection may send"};
+  why.retry_after = std::chrono::ceil<std::chrono::milliseconds>(frame_rate_.wait(conn.frames, now));
+  if (frame != nullptr ? is_send(frame->command)
+                       : std::get<rejected_frame>(parsed).why.stored != stored_state::not_a_send) {
+    why.stored = stored_state::no;
+  }
+  shared_.flooding_closed.fetch_add(1, std::memory_order_relaxed);
+  reply_error(c, frame != nullptr ? frame->refs : std::get<rejected_frame>(parsed).refs, why);
+  hub_.close(c, close_code::flooding);
+  return false;
 }
 
 void gateway_loop::on_command(connection_no c, ws_connection& conn, client_frame& frame) {
@@ -645,8 +677,10 @@ std::size_t gateway_loop::space(connection_ref c) const {
 }
 bool gateway_loop::takes(connection_ref c, std::size_t bytes) const {
   const auto no = number_of(c);
-  return hub_.outbound_space(no) >= bytes ||
-         hub_.outbound_bytes(no) < options_.hub.outbound_max_bytes / 2;
+  const auto verdict = outbound_budget_.judge(
+      {hub_.outbound_bytes(no), hub_.outbound_bytes_total()}, bytes);
+  if (verdict == outbound_budget::verdict::wait_for_all) wait_for_all_ = true;
+  return verdict == outbound_budget::verdict::take;
 }
 bool gateway_loop::read(call_no call, tenant_no tenant, actors::read_query q) {
   return bus_.read(call, tenant, std::move(q));
@@ -704,6 +738,12 @@ void gateway_loop::schedule_tick() {
 
 void gateway_loop::tick() {
   subscriptions_.tick();
+  // Whoever was refused for the sake of all does not hear on_drained: its own queue was never high.
+  if (std::exchange(wait_for_all_, false)) {
+    for (const auto& [c, conn] : connections_) {
+      if (conn.open) subscriptions_.drained(ref_of(c));
+    }
+  }
   const auto now = shared_.now.mono();
   while (!ws_deadlines_.empty() && ws_deadlines_.front().first <= now) {
     const auto it = ws_calls_.find(ws_deadlines_.front().second);

@@ -11,9 +11,11 @@
 #include "net/gateway_options.hpp"
 #include "net/http_server.hpp"
 #include "net/node_bus.hpp"
+#include "net/outbound_budget.hpp"
 #include "net/subscriptions.hpp"
 #include "net/ws_hub.hpp"
 #include "protocol/client_frame.hpp"
+#include "protocol/gcra.hpp"
 #include "protocol/rest_body.hpp"
 
 #include <boost/asio/awaitable.hpp>
@@ -111,6 +113,7 @@ class gateway_loop final : private hub_events, private delivery_ports {
     bool open = false;  ///< has its `hello`
     bool paused = false;
     mono_time auth_until{};
+    gcra_state frames;
   };
   enum class ws_call_kind : std::uint8_t { send, cursor };
   struct ws_call {
@@ -147,6 +150,9 @@ class gateway_loop final : private hub_events, private delivery_ports {
              sync_mode mode);
   void say_hello(connection_no c, const ws_connection& conn);
   void on_command(connection_no c, ws_connection& conn, client_frame& frame);
+  /// False: one frame too many; it is answered and the connection closes (4029).
+  bool keeps_the_rate(connection_no c, ws_connection& conn,
+                      const std::variant<client_frame, rejected_frame>& parsed);
   void on_send(connection_no c, ws_connection& conn, const reply_refs& refs, send_message_frame& m);
   void on_cursor(connection_no c, ws_connection& conn, const reply_refs& refs, cursor_frame& m);
   actors::call_no begin_ws_call(connection_no c, ws_connection& conn, const reply_refs& refs,
@@ -174,6 +180,8 @@ class gateway_loop final : private hub_events, private delivery_ports {
   ws_hub hub_;
   subscriptions subscriptions_;
   client_frame_parser frames_;
+  const gcra frame_rate_;
+  const outbound_budget outbound_budget_;
   rest_body_parser bodies_;
   uuid7_generator ids_;
   std::unordered_map<connection_no, ws_connection> connections_;
@@ -185,6 +193,7 @@ class gateway_loop final : private hub_events, private delivery_ports {
   std::list<sha256_digest> keys_by_use_;
   std::vector<actors::publish_ptr> in_pass_;  ///< publishes whose pass is not over: their credit is held
   bool pump_posted_ = false;
+  mutable bool wait_for_all_ = false;  ///< takes() refused somebody for the sake of all
   boost::asio::steady_timer timer_;
   std::uint32_t ticks_ = 0;
   bool stopping_ = false;

@@ -32,6 +32,9 @@ struct gateway_options {
   std::string server_version;
   epoch_id epoch;
   std::size_t ring_bytes = limits::ring_total_bytes;  ///< this gateway's share
+  std::size_t outbound_total_bytes = 0;  ///< of all this gateway's connections; 0: none
+  std::uint32_t ws_frame_rate = 0;       ///< frames a second and connection; 0: none
+  std::uint32_t ws_frame_burst = 1;
   std::uint32_t ws_max_unauthenticated = 1000;        ///< 0: none
   std::chrono::milliseconds auth_frame_timeout{5000};
 };
@@ -49,6 +52,7 @@ struct node_shared {
   std::atomic<std::int64_t> connections{0};  ///< open WebSockets, all gateways
   std::atomic<std::uint64_t> messages_accepted{0};
   std::atomic<std::int64_t> unauthenticated{0};
+  std::atomic<std::uint64_t> flooding_closed{0};  ///< connections closed with 4029
 };
 
 }  // namespace parley::net

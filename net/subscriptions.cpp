@@ -244,19 +244,20 @@ void subscriptions::raise_head(slot r, room_seq head) {
 
 // ---- publishes --------------------------------------------------------------------------------------------------
 
-void subscriptions::log(const actors::publish& m) {
-  // One that only says where the log stands is told to every snapshot; it means nothing to one that is newer.
-  const bool stands = m.frames.empty() && m.members.empty() && !m.gone;
-  log_.push_back({m.room, m.no, m.first_seq, m.last_seq(), stands ? commit_no{INT64_MAX} : m.commit,
-                  m.gone, m.members});
-  while (log_.size() > limits::publish_log_entries) {
-    log_.pop_front();
-    ++log_begin_;
+void subscriptions::on(const actors::publish_ptr& m) {
+  static const bool membership_after_publish = planted_defect("membership_after_publish");
+  if (membership_after_publish) {
+    // What an entry says of who is a member holds for its gateway only when the next entry comes.
+    static std::unordered_map<room_key, std::vector<actors::member_change>> kept;
+    auto late = std::make_shared<actors::publish>(*m);
+    std::swap(late->members, kept[m->room]);
+    return apply_publish(std::move(late));
   }
+  apply_publish(m);
 }
 
-void subscriptions::on(const actors::publish_ptr& m) {
-  log(*m);
+void subscriptions::apply_publish(const actors::publish_ptr& m) {
+  log_.add(*m);
   if (const auto r = find_room(m->room); r != no_slot && !m->gone) {
     for (const auto s : rooms_[r].subs) stop_at_hole(s, m->first_seq);
   }
@@ -311,31 +312,53 @@ void subscriptions::end_sub(slot s, room_seq last) {
 
 /// What passed by while a snapshot was being read: everything of the publish log from `from` on that the snapshot has
 /// not seen. `only`: of these rooms, and only where the connection now has a subscription.
-void subscriptions::replay(slot c, std::uint64_t from, commit_no snapshot,
+void subscriptions::replay(slot c, publish_log::position from, commit_no snapshot,
                            const std::vector<room_key>* only) {
   const auto sub_in = [&](const room_key& key) {
     const auto r = find_room(key);
     return r == no_slot ? no_slot : find_sub(conns_[c], r);
   };
-  for (auto at = std::max(from, log_begin_) - log_begin_; at < log_.size(); ++at) {
-    const auto& e = log_[at];
-    if (e.commit <= snapshot) continue;
+  const auto for_subs = [&](auto&& step) {
+    if (only == nullptr) {
+      for (const auto& [room, s] : conns_[c].subs) step(s);
+    } else {
+      for (const auto& key : *only) {
+        if (const auto s = sub_in(key); s != no_slot) step(s);
+      }
+    }
+  };
+  // Holes first: what has one is not served, whatever its membership became after it.
+  for_subs([&](slot s) {
+    if (const auto* run = log_.newest_run(rooms_[subs_[s].room].key)) stop_at_hole(s, run->first);
+  });
+  log_.for_events_from(from, [&](const publish_log::event& e) {
+    if (e.commit <= snapshot) return;
     if (only != nullptr && (std::find(only->begin(), only->end(), e.room) == only->end() ||
                             sub_in(e.room) == no_slot)) {
-      continue;
+      return;
     }
-    if (const auto s = sub_in(e.room); s != no_slot && !e.gone) stop_at_hole(s, e.first_seq);
     for (const auto& change : e.members) {
       if (change.user == conns_[c].user->user && e.room.tenant == conns_[c].user->tenant) {
         apply(c, e.room, e.no, e.commit, change);
       }
     }
-    const auto s = sub_in(e.room);
-    if (s == no_slot) continue;
-    raise_head(subs_[s].room, e.last_seq);
-    if (e.gone) end_sub(s, e.last_seq);
-    make_due(s);
-  }
+    if (const auto s = sub_in(e.room); s != no_slot && e.gone) {
+      raise_head(subs_[s].room, e.last_seq);
+      end_sub(s, e.last_seq);
+      make_due(s);
+    }
+  });
+  // All memberships are known; now entries may be served up to where each log has come.
+  for_subs([&](slot s) { catch_up(s); });
+}
+
+/// The room's head is at least what has passed here.
+void subscriptions::catch_up(slot s) {
+  const auto* run = log_.newest_run(rooms_[subs_[s].room].key);
+  if (run == nullptr) return;
+  stop_at_hole(s, run->first);  // of those that the replay has added
+  raise_head(subs_[s].room, run->last);
+  make_due(s);
 }
 
 void subscriptions::apply(slot c, const room_key& key, room_no no, commit_no commit,
@@ -455,7 +478,8 @@ bool subscriptions::run(std::size_t max_sends) {
 
 bool subscriptions::try_send(slot c, const frame_ptr& f) {
   const auto ref = conns_[c].ref;
-  if (!ports_.takes(ref, f->bytes.size())) return false;
+  static const bool unbounded_outbound = planted_defect("unbounded_outbound");
+  if (!unbounded_outbound && !ports_.takes(ref, f->bytes.size())) return false;
   ports_.send(ref, f);
   return true;
 }
@@ -485,6 +509,10 @@ std::size_t subscriptions::serve(slot s, std::size_t budget) {
       return frames;
     }
     const auto ring_first = room.head.value - static_cast<std::int64_t>(room.ring.size()) + 1;
+    static const bool trim_under_due = planted_defect("trim_under_due");
+    if (trim_under_due && sub.sent.value + 1 < ring_first && sub.sent < room.head)
+      sub.sent = std::min(limit(sub), room_seq{ring_first - 1});
+    if (sub.sent >= limit(sub)) break;
     if (sub.sent.value + 1 < ring_first || sub.sent >= room.head) {
       ask_page(s);
       return frames;
@@ -701,7 +729,7 @@ void subscriptions::on(call_no call, const actors::read_result& answer) {
 void subscriptions::ask(slot c) {
   auto& conn = conns_[c];
   const auto call = ++last_call_;
-  const auto position = log_begin_ + log_.size();
+  const auto position = log_.end();
   bool asked = false;
   call_kind kind = call_kind::list;
   if (conn.sync->asking == sync_state::ask::list) {
@@ -789,7 +817,7 @@ void subscriptions::begin_sync(slot c) {
   }
 }
 
-void subscriptions::on_list(slot c, std::uint64_t log_position, const actors::read_result& answer) {
+void subscriptions::on_list(slot c, publish_log::position log_position, const actors::read_result& answer) {
   auto& conn = conns_[c];
   if (!conn.sync || conn.sync->asking != sync_state::ask::list) return;
   const auto* all = std::get_if<store::positions>(&answer);
@@ -797,7 +825,7 @@ void subscriptions::on_list(slot c, std::uint64_t log_position, const actors::re
     retry_.push_back({true, c, conn.uses});  // the disk can't be read now; nothing is lost by waiting
     return;
   }
-  if (log_position < log_begin_) {
+  if (!log_.remembers(log_position)) {
     ++counters_.list_overflows;
     ask(c);
     return;
@@ -807,12 +835,12 @@ void subscriptions::on_list(slot c, std::uint64_t log_position, const actors::re
   if (conn.sync->automatic) {
     plan_automatic(c, *all);
   } else {
+    std::unordered_map<room_id, const store::room_position*> by_id;
+    for (const auto& p : all->rooms) by_id.emplace(p.room, &p);
     std::vector<std::optional<store::room_position>> found;
     for (const auto& p : conn.sync->frame.rooms) {
-      const auto it = std::find_if(all->rooms.begin(), all->rooms.end(), [&](const auto& known) {
-        return p.room && known.room == *p.room;
-      });
-      found.push_back(it == all->rooms.end() ? std::nullopt : std::optional{*it});
+      const auto it = p.room ? by_id.find(*p.room) : by_id.end();
+      found.push_back(it == by_id.end() ? std::nullopt : std::optional{*it->second});
     }
     plan_manual(c, found, all);
     conns_[c].goes_live = true;
@@ -845,7 +873,9 @@ void subscriptions::plan_automatic(slot c, const store::positions& all) {
     if (std::any_of(known.begin(), known.end(), [&](const auto& k) { return k.first == r; }))
       continue;
     rooms_[r].first_seq = later(rooms_[r].first_seq, p.first_seq);
-    const auto s = add_sub(c, r, p.last_ack, p.last_seq, true);
+    static const bool cursor_off_by_one = planted_defect("cursor_off_by_one");
+    const auto from = cursor_off_by_one ? std::min(p.last_ack.next(), p.last_seq) : p.last_ack;
+    const auto s = add_sub(c, r, from, p.last_seq, true);
     subs_[s].held = true;
     auto& sync = *conns_[c].sync;
     sync.start.emplace_back(p.room, p.last_ack);
@@ -918,7 +948,7 @@ std::vector<room_key> subscriptions::plan_manual(
   return added;
 }
 
-void subscriptions::on_check(slot c, std::uint64_t log_position, const actors::read_result& answer) {
+void subscriptions::on_check(slot c, publish_log::position log_position, const actors::read_result& answer) {
   auto& conn = conns_[c];
   if (!conn.sync || conn.sync->asking != sync_state::ask::check) return;
   const auto* checked = std::get_if<store::checked_rooms>(&answer);
@@ -926,7 +956,7 @@ void subscriptions::on_check(slot c, std::uint64_t log_position, const actors::r
     retry_.push_back({true, c, conn.uses});
     return;
   }
-  if (log_position < log_begin_) {
+  if (!log_.remembers(log_position)) {
     ++counters_.list_overflows;
     ask(c);
     return;
@@ -1071,7 +1101,7 @@ void subscriptions::subscribe(connection_ref c, const reply_refs& refs, const ro
     return;
   }
   calls_.emplace(call, call_target{call_kind::subscribe, index, conn->uses,
-                                   log_begin_ + log_.size(), refs, room});
+                                   log_.end(), refs, room});
 }
 
 /// There is a subscription already. One that ends is no more what was asked for: whatever comes after it (a new
@@ -1087,7 +1117,7 @@ void subscriptions::confirm(connection_ref c, const reply_refs& refs, const room
 void subscriptions::on_subscribed(slot c, const call_target& t, const actors::read_result& answer) {
   const auto ref = conns_[c].ref;
   const auto* checked = std::get_if<store::checked_rooms>(&answer);
-  if (checked == nullptr || t.log_position < log_begin_) {
+  if (checked == nullptr || !log_.remembers(t.log_position)) {
     if (checked != nullptr) ++counters_.list_overflows;
     reply_error(ref, t.refs, unavailable("the room could not be read", retry_soon));
     return;

@@ -13,6 +13,7 @@
 ///            answer carries the last commit that its snapshot has seen.
 
 #include "actors/messages.hpp"
+#include "net/publish_log.hpp"
 #include "protocol/client_frame.hpp"
 #include "protocol/ids.hpp"
 #include "protocol/wire_frame.hpp"
@@ -202,15 +203,6 @@ class subscriptions {
     std::vector<std::pair<room_key, room_seq>> lost_rooms;  ///< while awaiting_list: removals already carried out
     std::unique_ptr<sync_state> sync;
   };
-  struct logged_publish {
-    room_key room;
-    room_no no;
-    room_seq first_seq;
-    room_seq last_seq;
-    commit_no commit;
-    bool gone;
-    std::vector<actors::member_change> members;
-  };
   struct due_item {
     bool is_connection;
     slot index;
@@ -221,7 +213,7 @@ class subscriptions {
     call_kind kind;
     slot index;  ///< connection, or subscription for a page
     std::uint32_t uses;
-    std::uint64_t log_position;  ///< of the publish log when asked
+    publish_log::position log_position;  ///< when asked
     reply_refs refs{};           ///< of a subscribe
     room_id room{};
   };
@@ -238,8 +230,10 @@ class subscriptions {
   void drop_sub(slot s);
 
   // publishes
-  void log(const actors::publish& m);
-  void replay(slot c, std::uint64_t from, commit_no snapshot, const std::vector<room_key>* only);
+  void apply_publish(const actors::publish_ptr& m);
+  void replay(slot c, publish_log::position from, commit_no snapshot,
+              const std::vector<room_key>* only);
+  void catch_up(slot s);
   void apply(slot c, const room_key& room, room_no no, commit_no commit,
              const actors::member_change& change);
   void ring_add(slot r, const std::vector<frame_ptr>& frames, room_seq first);
@@ -267,8 +261,8 @@ class subscriptions {
   void ask(slot c);
   void begin_sync(slot c);
   void end_sync(slot c);
-  void on_list(slot c, std::uint64_t log_position, const actors::read_result& answer);
-  void on_check(slot c, std::uint64_t log_position, const actors::read_result& answer);
+  void on_list(slot c, publish_log::position log_position, const actors::read_result& answer);
+  void on_check(slot c, publish_log::position log_position, const actors::read_result& answer);
   void say_not_live(connection_ref c, const std::string& room);
   void plan_automatic(slot c, const store::positions& all);
   void confirm(connection_ref c, const reply_refs& refs, const room_id& room, slot s);
@@ -300,8 +294,7 @@ class subscriptions {
   std::unordered_map<slot, std::deque<stint>> stints_;
   std::unordered_map<slot, frame_ptr> announces_;
   std::deque<due_item> due_;
-  std::deque<logged_publish> log_;
-  std::uint64_t log_begin_ = 0;  ///< number of log_.front()
+  publish_log log_;
   std::unordered_map<call_no, call_target> calls_;
   call_no last_call_{};
   std::vector<due_item> retry_;

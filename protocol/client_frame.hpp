@@ -1,6 +1,6 @@
 #pragma once
 /// What a client may say on a WebSocket (SPEC 5): JSON text → command. Both envelopes: flat `{"type":…, …}` and
-/// ChatAPI's nested `{"type":…, "data":{…}}`. Pure; one parser per thread, it keeps simdjson's buffers.
+/// ChatAPI's nested `{"type":…, "data":{…}}`. Pure; one parser per thread, it keeps its buffers.
 
 #include "protocol/entry.hpp"
 #include "protocol/ids.hpp"
@@ -104,7 +104,7 @@ class client_frame_parser {
   client_frame_parser(client_frame_parser&&) noexcept;
   client_frame_parser& operator=(client_frame_parser&&) noexcept;
 
-  /// Bytes that must be readable after the payload (simdjson's padding).
+  /// Bytes that must be readable after the payload (validate_utf8 and the scanner read in blocks).
   static constexpr std::size_t padding_bytes = 64;
 
   /// Parses one text message; `text` is valid UTF-8 (the codec checks) and followed by `padding_bytes` readable bytes.

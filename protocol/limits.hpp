@@ -52,6 +52,8 @@ inline constexpr std::size_t room_pending_max_entries =
     4096;  // appended and not yet answered; beyond: UNAVAILABLE
 inline constexpr std::size_t room_waiting_max_commands =
     1024;  // held while loading or looking up; beyond: UNAVAILABLE
+inline constexpr std::chrono::milliseconds big_room_join_interval{
+    100};  // DESIGN 11: each commit of joins is told to everybody in the room
 inline constexpr std::size_t publish_log_entries =
     65536;  // DESIGN 3.6: publishes kept to replay on a room list
 inline constexpr std::size_t ring_total_bytes =

@@ -379,6 +379,14 @@ TEST_SUITE("DESIGN I13 generations") {
     s.append(1, 2, fresh, 1);
     CHECK(s.run() == words_told{"committed 2 up to 1 in 2"});
   }
+  TEST_CASE("a late opening by one that died does not close its successor's generation") {
+    storage s;
+    const auto successors = s.open(1, 3);
+    s.it.on(std::make_shared<const open_room>(open_room{key_of(1), instance_no{2}}));
+    CHECK(s.run().empty());
+    s.append(1, 3, successors, 1);
+    CHECK(s.run() == words_told{"committed 3 up to 1 in 1"});
+  }
   TEST_CASE("a room that is absent or unreadable gets no generation") {
     storage s;
     s.writer.room_exists = false;

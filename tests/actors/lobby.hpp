@@ -99,6 +99,7 @@ class lobby final : private room_ports {
   std::vector<std::pair<call_no, lookup_query>> lookups;
   std::vector<room_retired> retirements;
   std::vector<room_absent> absences;
+  std::vector<std::chrono::milliseconds> wakings;
   std::map<call_no, room_outcome> outcomes;
   std::size_t batches_of_answers = 0;
   bool readers_are_busy = false;
@@ -127,6 +128,7 @@ class lobby final : private room_ports {
   }
   void retired(room_retired m) override { retirements.push_back(m); }
   void absent(room_absent m) override { absences.push_back(m); }
+  void wake_in(std::chrono::milliseconds delay) override { wakings.push_back(delay); }
 
   counting_random random_;
   uuid7_generator ids_;

@@ -194,6 +194,22 @@ TEST_SUITE("SPEC 2.8 readers are bounded and fair") {
     pool.asks(acme, "good");
     CHECK(pool.happened.wait_for(2) == std::vector<std::string>{"bad failed", "good"});
   }
+  TEST_CASE("without threads the owner runs the queries, and a refusal is as with them") {
+    pool_in_a_test pool{1, {.threads = 0, .queue_max = 2}};
+    pool.readers_wait.open();
+    CHECK(!pool.it.run_one());
+    CHECK(pool.asks(acme, "a 1"));
+    CHECK(pool.asks(acme, "a 2"));
+    CHECK(!pool.asks(globex, "g"));
+    CHECK(pool.happened.lines() == 0);
+    CHECK(pool.it.run_one());
+    CHECK(pool.happened.wait_for(1) == std::vector<std::string>{"a 1"});
+    CHECK(pool.asks(globex, "g"));
+    CHECK(pool.it.run_one());
+    CHECK(pool.it.run_one());
+    CHECK(!pool.it.run_one());
+    CHECK(pool.happened.wait_for(3) == std::vector<std::string>{"a 1", "a 2", "g"});
+  }
   TEST_CASE("the end drops what waits and joins") {
     diary kept;
     {

@@ -78,6 +78,12 @@ class node::room_shell final : public room_ports {
     node_.messages.send(room_address(instance_), the_directory, "retired",
                         [n = &node_, m] { n->directory_->on(m, n->clock_.mono()); });
   }
+  void wake_in(std::chrono::milliseconds) override {
+    node_.messages.send(room_address(instance_), room_address(instance_), "room tick",
+                        [n = &node_, i = instance_] {
+                          n->with_room(i, [&](room& to) { to.on(room_tick{}); });
+                        });
+  }
   void absent(room_absent m) override {
     owns_ = false;
     node_.messages.send(room_address(instance_), the_directory, "absent",

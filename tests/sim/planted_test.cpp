@@ -41,6 +41,26 @@ TEST_SUITE("DESIGN 10 planted defects are caught") {
     CHECK(broken.status != 0);
     MESSAGE(broken.out.substr(0, 600) << broken.err.substr(0, 600));
   }
+  TEST_CASE("unbounded_outbound: entries are queued for a reader that does not read (SPEC 2.6)") {
+    const auto broken = simulation_with("unbounded_outbound");
+    CHECK(broken.status != 0);
+    CHECK_MESSAGE(broken.out.find("SPEC 2.6") != std::string::npos, broken.out);
+  }
+  TEST_CASE("trim_under_due: what the ring has dropped is skipped instead of read (I3)") {
+    const auto broken = simulation_with("trim_under_due");
+    CHECK(broken.status != 0);
+    CHECK_MESSAGE(broken.out.find("I3") != std::string::npos, broken.out);
+  }
+  TEST_CASE("membership_after_publish: who is removed is shown what comes after (SPEC 1)") {
+    const auto broken = simulation_with("membership_after_publish");
+    CHECK(broken.status != 0);
+    CHECK_MESSAGE(broken.out.find("SPEC 1") != std::string::npos, broken.out);
+  }
+  TEST_CASE("cursor_off_by_one: the first entry after one's cursor is never sent (I3)") {
+    const auto broken = simulation_with("cursor_off_by_one");
+    CHECK(broken.status != 0);
+    CHECK_MESSAGE(broken.out.find("I3") != std::string::npos, broken.out);
+  }
   TEST_CASE("subscribe_before_register: what passed while the room list was read is lost (I3)") {
     const auto broken = simulation_with("subscribe_before_register");
     CHECK(broken.status != 0);

@@ -49,6 +49,8 @@ weather weather_of(std::uint64_t seed) {
       w.node.read_refused = 50;
       w.disk_fills_up = 1;
       w.crash = 1;
+      w.room_dies = 2;
+      w.session_dies = 1;
       break;
     case 2:
       w.name = "slow readers";
@@ -62,6 +64,7 @@ weather weather_of(std::uint64_t seed) {
       w.slow_reader = 200;
       w.members_change = 350;
       w.faults.batch = 10;
+      w.room_dies = 1;
       w.node.directory.room_idle = milliseconds{chance.between(5, 60)};
       break;
   }
