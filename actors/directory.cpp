@@ -125,6 +125,7 @@ void directory::on(const room_retired& m, mono_time now) {
   auto it = rooms_.find(m.room);
   if (it == rooms_.end() || it->second.instance != m.instance) return;
   auto& entry = it->second;
+  to_revive_.erase(m.room);  // it was open, and said where its log stands
   if (!m.retired) {
     entry.state = room_state::active;
     entry.last_used = now;
@@ -147,6 +148,7 @@ void directory::on(const room_absent& m, mono_time now) {
   if (it == rooms_.end() || it->second.state == room_state::looking_for ||
       it->second.instance != m.instance)
     return;
+  if (!m.unreadable) to_revive_.erase(m.room);
   // What was held was not delivered to the one that ended: it is looked at again, from the start.
   auto held = std::move(it->second.held);
   forget(m.room);
@@ -158,6 +160,7 @@ void directory::room_down(const room_key& room, instance_no instance, mono_time 
   if (it == rooms_.end() || it->second.state == room_state::looking_for ||
       it->second.instance != instance)
     return;
+  if (to_revive_.size() < to_revive_max) to_revive_.insert(room);
   if (it->second.revivals < room_revivals_max) {
     revive(room, it->second, now);
     return;
@@ -176,7 +179,16 @@ void directory::revive(const room_key& room, room_entry& entry, mono_time now) {
   spawn(room, entry, now);
 }
 
+/// Those whose successor could not be loaded either, when it was tried last.
+void directory::revive_the_dead(mono_time now) {
+  for (const auto& room : to_revive_) {
+    const auto [it, fresh] = rooms_.try_emplace(room);
+    if (fresh) spawn(room, it->second, now);
+  }
+}
+
 void directory::tick(mono_time now, std::size_t budget) {
+  revive_the_dead(now);
   for (const auto& room : by_use_) {
     if (budget == 0) return;
     auto& entry = rooms_.at(room);

@@ -4,7 +4,8 @@
 /// being looked for, loaded or retired, its commands are held (docs/adr/0002). No CAF, no clock, no I/O.
 /// Owner      the one directory actor; not thread-safe.
 /// Bound      held commands a room ≤ limits::room_waiting_max_commands; look-ups for unknown rooms a tenant
-///            ≤ room_lookups_max_per_tenant; rooms in memory ≤ options.max_rooms (the longest unused retire first).
+///            ≤ room_lookups_max_per_tenant; rooms in memory ≤ options.max_rooms (the longest unused retire first);
+///            rooms whose actor died and whose log nobody has told of since ≤ to_revive_max.
 
 #include "actors/messages.hpp"
 #include "protocol/seams.hpp"
@@ -14,6 +15,7 @@
 #include <list>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace parley::actors {
@@ -49,7 +51,8 @@ struct directory_options {
 };
 inline constexpr std::size_t room_lookups_max_per_tenant = 1024;
 inline constexpr std::uint32_t room_revivals_max =
-    3;  ///< in a row: one that can't even be loaded must not spin
+    3;  ///< in a row: one that can't even be loaded must not spin; the next try comes with a tick
+inline constexpr std::size_t to_revive_max = 4096;
 
 class directory {
  public:
@@ -101,11 +104,13 @@ class directory {
   void spawn(const room_key& room, room_entry& entry, mono_time now);
   void forget(const room_key& room);
   void revive(const room_key& room, room_entry& entry, mono_time now);
+  void revive_the_dead(mono_time now);
 
   directory_ports& ports_;
   const directory_options options_;
   std::unordered_map<room_key, room_entry> rooms_;
   std::list<room_key> by_use_;  ///< longest unused first
+  std::unordered_set<room_key> to_revive_;  ///< an actor of theirs died, and none has told since where the log stands
   std::unordered_map<user_key, session_entry> sessions_;
   std::unordered_map<tenant_no, instance_no> tenants_;
   std::unordered_map<call_no, room_key> looking_for_;

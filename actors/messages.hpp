@@ -327,6 +327,7 @@ struct room_retired {
 struct room_absent {
   room_key room;
   instance_no instance;
+  bool unreadable = false;  ///< nobody knows: storage could not read it now
 };
 /// The session's actor is gone without being told to: its connections can't go on (close 1011, they resume elsewhere).
 struct session_lost {

@@ -750,7 +750,7 @@ void room::on(const opened& m) {
     const auto why = m.failure ? *m.failure : not_found("room");
     refuse_waiting(why);
     flush_answers();
-    ports_.absent({key_, instance_});
+    ports_.absent({key_, instance_, m.failure.has_value()});
     return;
   }
   generation_ = m.gen;

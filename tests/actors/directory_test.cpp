@@ -323,6 +323,34 @@ TEST_SUITE("DESIGN I13 retiring") {
     CHECK(t.it.rooms() == 1);
     t.it.room_down(key_of(1), instance_no{room_revivals_max + 1}, t.now);
     CHECK(t.it.rooms() == 0);
+    t.take();
+    t.it.tick(t.now);  // until the next tick: what it had appended and not published must still be told
+    CHECK(t.it.rooms() == 1);
+    CHECK(t.take() == words_told{"spawn 5 for room 1"});
+  }
+  TEST_CASE("a dead room's successor that can't be read is tried again until it has told where the log stands") {
+    town t;
+    const auto i = t.load(1);
+    t.it.room_down(key_of(1), i, t.now);
+    t.take();
+    for (std::uint64_t n = 2; n < 5; ++n) {
+      t.it.on(room_absent{key_of(1), instance_no{n}, true}, t.now);
+      CHECK(t.it.rooms() == 0);
+      t.take();
+      t.it.tick(t.now);
+      CHECK(t.take() == words_told{"spawn " + std::to_string(n + 1) + " for room 1"});
+    }
+    t.it.on(room_retired{key_of(1), instance_no{5}, true}, t.now);  // it was open
+    t.it.tick(t.now);
+    CHECK(t.it.rooms() == 0);
+  }
+  TEST_CASE("a dead room that is found deleted is not tried again") {
+    town t;
+    const auto i = t.load(1);
+    t.it.room_down(key_of(1), i, t.now);
+    t.it.on(room_absent{key_of(1), instance_no{2}}, t.now);
+    t.it.tick(t.now);
+    CHECK(t.it.rooms() == 0);
   }
 }
 

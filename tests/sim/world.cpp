@@ -234,6 +234,7 @@ void world::settle() {
     clock_.advance(milliseconds{100});
     for (std::size_t g = 0; g < node_->gateways(); ++g) node_->at(g).tick();
     node_->maintain_storage();
+    if (!node_->killed_rooms().empty()) node_->tick_directory();
   }
   for (std::size_t g = 0; g < node_->gateways(); ++g) {
     node_->at(g).expire_calls(
