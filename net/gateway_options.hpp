@@ -18,7 +18,8 @@
 
 namespace parley::actors {
 struct node_gauges;
-}
+class presence_table;
+}  // namespace parley::actors
 
 namespace parley::net {
 
@@ -33,6 +34,9 @@ struct gateway_options {
   epoch_id epoch;
   std::size_t ring_bytes = limits::ring_total_bytes;  ///< this gateway's share
   std::uint32_t ws_max_unauthenticated = 1000;        ///< 0: none
+  std::int64_t presence_max_members = 200;
+  std::int64_t receipt_max_members = 50;
+  std::chrono::milliseconds typing_timeout{6000};
   std::chrono::milliseconds auth_frame_timeout{5000};
 };
 
@@ -42,6 +46,7 @@ struct node_shared {
   random_source& random;
   const actors::node_gauges& gauges;
   std::shared_ptr<actors::admission> budget;  ///< the node's admission credit
+  const actors::presence_table& online;
   mono_time started;
   std::atomic<bool> ready{false};            ///< `/readyz`
   std::atomic<bool> draining{false};         ///< `/readyz` says 503; all else is served
@@ -49,6 +54,8 @@ struct node_shared {
   std::atomic<std::int64_t> connections{0};  ///< open WebSockets, all gateways
   std::atomic<std::uint64_t> messages_accepted{0};
   std::atomic<std::int64_t> unauthenticated{0};
+  std::atomic<std::uint64_t> ephemerals_sent{0};  ///< presence, typing, receipts
+  std::atomic<std::uint64_t> ephemerals_dropped{0};  ///< for readers that are behind, or beyond a bound
 };
 
 }  // namespace parley::net
