@@ -74,6 +74,11 @@ class witness {
   [[nodiscard]] bool is_member(const stored_room& room) const;
   [[nodiscard]] bool ever_left(const stored_room& room) const;
   void begins(room_view& view, const stored_room* room) const;
+  void receipt_seen(const seen_frame& f);
+  void typing_seen(const seen_frame& f);
+  void presence_seen(const seen_frame& f) const;
+  [[nodiscard]] bool may_read_live(const std::string& room) const;
+  [[nodiscard]] static bool was_member(const stored_room& room, const std::string& user);
   void entry_seen(const seen_frame& f);
   void outcome_seen(const seen_frame& f);
   void start_seen(const seen_frame& f);
