@@ -169,13 +169,13 @@ TEST_SUITE("SPEC 5 ephemerals go to connections on which the room is live") {
     CHECK(g.take(1).size() == 1);
     CHECK(g.take(2).size() == 1);
     g.readers.unsubscribe(connection_ref{1}, {}, room_id_of(1));
-    actors::publish left{key_of(1),
-                         room_no{1},
-                         actors::instance_no{1},
-                         room_seq{6},
-                         {make_text_frame("{}")},
-                         {{user_id{"bob"}, room_seq{6}, false, {}}},
-                         commit_no{3}};
+    actors::publish left;
+    left.room = key_of(1);
+    left.no = room_no{1};
+    left.first_seq = room_seq{6};
+    left.frames = {make_text_frame("{}")};
+    left.members = {{user_id{"bob"}, room_seq{6}, false, {}}};
+    left.commit = commit_no{3};
     g.readers.on(std::make_shared<const actors::publish>(std::move(left)));
     g.types("cyd", 1);
     CHECK(g.frames() == 0);

@@ -67,7 +67,8 @@ std::vector<ws_client> devices(const stage& s, const std::string& user, int coun
   for (int i = 0; i < count; ++i) all.push_back(s.online(user));
   return all;
 }
-json presence_of(rest_client as, const std::string& users) {
+template <class Client>
+json presence_of(Client&& as, const std::string& users) {
   const auto reply = as.get("/v1/presence?user_ids=" + users);
   REQUIRE(reply.status == 200);
   return reply.json()["users"];

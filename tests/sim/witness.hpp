@@ -63,6 +63,8 @@ class witness {
   struct sync_request {
     std::string request_id;
     std::map<std::string, std::optional<std::int64_t>> open;  ///< rooms without an outcome yet
+    /// Of these: a gap was stated that may have been the outcome, or an unasked one of the live room.
+    std::set<std::string> overtaken;
     std::size_t listed = 0;
     bool rest = false;
     bool epoch_agrees = false;
