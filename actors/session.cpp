@@ -295,7 +295,8 @@ std::optional<presence_status> session::wanted() const {
 }
 
 void session::tell_if_due() {
-  if (audience_asked_ || wanted() == shown_ || clock_.mono() < tell_after_) return;
+  if (audience_asked_ || wanted() == shown_ || clock_.mono() < std::max(tell_after_, rest_until_))
+    return;
   if (options_.presence_max_members == 0) {  // nobody may see it
     shown_ = wanted();
     return;
@@ -313,8 +314,8 @@ void session::tell(const store::audience& audience) {
   const auto now_wanted = wanted();
   if (now_wanted == shown_) return;  // it changed back meanwhile
   shown_ = now_wanted;
-  tell_after_ = clock_.mono() + options_.presence_interval;
   if (audience.rooms.empty()) return;
+  rest_until_ = clock_.mono() + options_.presence_interval;
   auto m = std::make_shared<presence_shown>();
   m->user = user_;
   m->status = *now_wanted;
@@ -340,7 +341,11 @@ void session::ask_to_be_woken() {
   std::optional<mono_time> next;
   const auto at = [&](mono_time t) { next = next ? std::min(*next, t) : t; };
   if (left_at_) at(*left_at_ + options_.presence_grace);
-  if (!audience_asked_ && wanted() != shown_) at(tell_after_);
+  if (wanted() == shown_) {
+    if (connections_.empty() && clock_.mono() < rest_until_) at(rest_until_);
+  } else if (!audience_asked_) {
+    at(std::max(tell_after_, rest_until_));
+  }
   for (const auto& t : typing_) {
     if (t.active) at(t.until);
   }
@@ -351,7 +356,7 @@ void session::ask_to_be_woken() {
 
 void session::maybe_idle() {
   if (connections_.empty() && cursors_under_way_ == 0 && !left_at_ && !audience_asked_ &&
-      wanted() == shown_ && checks_.empty() && !types())
+      wanted() == shown_ && clock_.mono() >= rest_until_ && checks_.empty() && !types())
     ports_.to_directory(session_idle{user_, instance_, seen_});
 }
 

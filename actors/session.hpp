@@ -157,7 +157,8 @@ class session {
   presence_status listed_ = presence_status::offline;  ///< in the table
   std::optional<mono_time> left_at_{};  ///< when the last connection ended: the grace runs
   utc_time left_at_utc_{};
-  mono_time tell_after_{};
+  mono_time tell_after_{};  ///< the end of the herd, a retry
+  mono_time rest_until_{};  ///< after what was told; also to one who has left: its next session would not know
   bool audience_asked_ = false;
   call_no audience_call_{};
 

@@ -371,8 +371,26 @@ TEST_SUITE("SPEC 5 presence") {
     d.readers_name_rooms();
     CHECK(d.take() == words_told{"offline"});
     CHECK(d.presences.back()->last_seen == left);
+    CHECK(d.idles.empty());
+    d.passes(milliseconds{1000});
     CHECK(d.idles.size() == 1);
     CHECK(!d.alarm);
+  }
+  TEST_CASE("who comes back within a second of being told offline is told online after it") {
+    desk d;
+    d.is_online();
+    d.detaches(1);
+    d.passes(milliseconds{5000});
+    d.readers_name_rooms();
+    d.passes(milliseconds{100});
+    d.attaches(2);
+    d.passes(milliseconds{899});
+    CHECK(d.take() == words_told{"offline"});
+    CHECK(d.reads == 1);
+    d.passes(milliseconds{1});
+    d.readers_name_rooms();
+    CHECK(d.take() == words_told{"online"});
+    CHECK(d.idles.empty());
   }
   TEST_CASE("away if all connections are; online again if one is, or a new one comes") {
     desk d;
@@ -549,6 +567,7 @@ TEST_SUITE("DESIGN 11 a session's successor") {
     d.passes(milliseconds{1});
     d.readers_name_rooms();
     CHECK(d.take() == words_told{"offline"});
+    d.passes(milliseconds{1000});
     REQUIRE(d.idles.size() == 1);
     CHECK(d.idles[0].attaches_seen == 0);
   }
