@@ -46,6 +46,7 @@ node_actors::node_actors(store::database& database, const node_actors_options& o
 node_actors::~node_actors() { stop(std::chrono::seconds{5}); }
 
 const node_gauges& node_actors::gauges() const { return context_->gauges; }
+const presence_table& node_actors::online() const { return context_->online; }
 std::shared_ptr<admission> node_actors::budget() const { return context_->budget; }
 
 bool node_actors::stop(std::chrono::milliseconds deadline) {

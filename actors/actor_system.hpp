@@ -4,6 +4,7 @@
 #include "actors/actor_base.hpp"
 #include "actors/messages_caf.hpp"
 #include "actors/node_actors.hpp"
+#include "actors/presence_table.hpp"
 #include "actors/read_pool.hpp"
 
 #include <condition_variable>
@@ -22,6 +23,7 @@ struct actor_context {
   node_gauges gauges;
   std::shared_ptr<admission> budget;
   std::unique_ptr<read_pool> readers;
+  presence_table online;
   caf::actor_system_config config;
   std::unique_ptr<caf::actor_system> system;
   caf::actor storage;
@@ -46,7 +48,8 @@ struct actor_context {
 caf::actor spawn_storage(actor_context& context);
 caf::actor spawn_directory(actor_context& context);
 caf::actor spawn_room(actor_context& context, instance_no instance, const room_key& room);
-caf::actor spawn_session(actor_context& context, instance_no instance, const user_key& user);
+caf::actor spawn_session(actor_context& context, instance_no instance, const user_key& user,
+                         bool successor);
 caf::actor spawn_tenant(actor_context& context, instance_no instance, tenant_no tenant);
 
 }  // namespace parley::actors

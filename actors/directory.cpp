@@ -207,7 +207,7 @@ void directory::on(const attach_ptr& m) {
   auto [it, fresh] = sessions_.try_emplace(m->user);
   if (fresh) {
     it->second.instance = ++last_instance_;
-    ports_.spawn_session(it->second.instance, m->user);
+    ports_.spawn_session(it->second.instance, m->user, false);
   }
   ++it->second.sent;
   ports_.to_session(it->second.instance, m);
@@ -227,6 +227,23 @@ void directory::on(const move_cursors_ptr& m) {
   }
 }
 
+/// A connection that is open has a session, unless that has just died: then it is being closed.
+template <class M>
+void directory::to_session_or_refuse(const M& m) {
+  if (auto it = sessions_.find(m->user); it != sessions_.end()) {
+    ports_.to_session(it->second.instance, m);
+  } else {
+    ports_.answer(m->to.gateway, std::make_shared<const session_done>(session_done{
+                                     m->to.call, unavailable("the session is gone", retry_soon)}));
+  }
+}
+void directory::on(const set_presence_ptr& m) { to_session_or_refuse(m); }
+void directory::on(const type_in_room_ptr& m) {
+  if (m->what == type_in_room::action::sent && !sessions_.contains(m->user))
+    return;  // nobody asked
+  to_session_or_refuse(m);
+}
+
 void directory::on(const session_idle& m) {
   auto it = sessions_.find(m.user);
   if (it == sessions_.end() || it->second.instance != m.instance ||
@@ -239,8 +256,17 @@ void directory::on(const session_idle& m) {
 void directory::session_down(const user_key& user, instance_no instance) {
   auto it = sessions_.find(user);
   if (it == sessions_.end() || it->second.instance != instance) return;
-  sessions_.erase(it);
+  auto& entry = it->second;
+  const bool hopeless = entry.successor && entry.sent == 0;
   ports_.session_lost_to_all(session_lost{user});
+  if (hopeless) {
+    ports_.forget_presence(user);
+    sessions_.erase(it);
+    return;
+  }
+  // Others were shown that the user is online: somebody must tell them when that is over.
+  entry = {++last_instance_, 0, true};
+  ports_.spawn_session(entry.instance, user, true);
 }
 
 // ---- tenants ----------------------------------------------------------------------------------------------------

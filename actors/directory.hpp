@@ -30,17 +30,23 @@ class directory_ports {
   virtual void to_room(instance_no instance, const room_command_ptr& m) = 0;
   virtual void to_room(instance_no instance, const retire& m) = 0;
   virtual void drop_room(instance_no instance) = 0;  ///< it ended itself; forget the handle
-  virtual void spawn_session(instance_no instance, const user_key& user) = 0;
+  /// `successor`: of one that ended without being asked to.
+  virtual void spawn_session(instance_no instance, const user_key& user, bool successor) = 0;
   virtual void to_session(instance_no instance, const attach_ptr& m) = 0;
   virtual void to_session(instance_no instance, const detach_ptr& m) = 0;
   virtual void to_session(instance_no instance, const move_cursors_ptr& m) = 0;
+  virtual void to_session(instance_no instance, const set_presence_ptr& m) = 0;
+  virtual void to_session(instance_no instance, const type_in_room_ptr& m) = 0;
   virtual void stop_session(instance_no instance) = 0;
   virtual void spawn_tenant(instance_no instance, tenant_no tenant) = 0;
   virtual void to_tenant(instance_no instance, const tenant_loaded_ptr& m) = 0;
   virtual void to_storage(store_cursors_ptr m) = 0;
   virtual void answer(gateway_no gateway, replies_ptr m) = 0;
   virtual void answer(gateway_no gateway, authenticated_ptr m) = 0;
+  virtual void answer(gateway_no gateway, session_done_ptr m) = 0;
   virtual void session_lost_to_all(const session_lost& m) = 0;
+  /// Nobody owns its entry of the presence table any more.
+  virtual void forget_presence(const user_key& user) = 0;
   /// False: the readers' queue is full.
   virtual bool read(call_no call, tenant_no tenant, read_query q) = 0;
 };
@@ -68,6 +74,8 @@ class directory {
   void on(const attach_ptr& m);
   void on(const detach_ptr& m);
   void on(const move_cursors_ptr& m);
+  void on(const set_presence_ptr& m);
+  void on(const type_in_room_ptr& m);
   void on(const session_idle& m);
   void on(const authenticate_ptr& m);
   void on(call_no call, const read_result& answer, mono_time now);
@@ -95,8 +103,11 @@ class directory {
   struct session_entry {
     instance_no instance{};
     std::uint64_t sent = 0;  ///< attaches and cursors: what it must have seen to be stopped as idle
+    bool successor = false;  ///< one that dies with nothing to do has no successor again
   };
 
+  template <class M>
+  void to_session_or_refuse(const M& m);
   void hold(room_entry& entry, const room_command_ptr& m);
   void refuse(const room_command_ptr& m, error why);
   void refuse_held(room_entry& entry, const error& why);

@@ -27,6 +27,8 @@ class directory_actor final : public actor_base, private directory_ports {
             [this](const attach_ptr& m) { directory_.on(m); },
             [this](const detach_ptr& m) { directory_.on(m); },
             [this](const move_cursors_ptr& m) { directory_.on(m); },
+            [this](const type_in_room_ptr& m) { directory_.on(m); },
+            [this](const set_presence_ptr& m) { directory_.on(m); },
             [this](const authenticate_ptr& m) { directory_.on(m); },
             [this](const read_answer_message& m) { directory_.on(m.call, *m.result, now()); },
             [this](const room_retired& m) { directory_.on(m, now()); },
@@ -85,8 +87,8 @@ class directory_actor final : public actor_base, private directory_ports {
   }
   void to_room(instance_no instance, const retire& m) override { send(rooms_.at(instance), m); }
   void drop_room(instance_no instance) override { rooms_.erase(instance); }
-  void spawn_session(instance_no instance, const user_key& user) override {
-    sessions_.emplace(instance, actors::spawn_session(context_, instance, user));
+  void spawn_session(instance_no instance, const user_key& user, bool successor) override {
+    sessions_.emplace(instance, actors::spawn_session(context_, instance, user, successor));
   }
   void to_session(instance_no instance, const attach_ptr& m) override {
     send(sessions_.at(instance), m);
@@ -95,6 +97,12 @@ class directory_actor final : public actor_base, private directory_ports {
     send(sessions_.at(instance), m);
   }
   void to_session(instance_no instance, const move_cursors_ptr& m) override {
+    send(sessions_.at(instance), m);
+  }
+  void to_session(instance_no instance, const set_presence_ptr& m) override {
+    send(sessions_.at(instance), m);
+  }
+  void to_session(instance_no instance, const type_in_room_ptr& m) override {
     send(sessions_.at(instance), m);
   }
   void stop_session(instance_no instance) override {
@@ -114,6 +122,12 @@ class directory_actor final : public actor_base, private directory_ports {
   }
   void answer(gateway_no gateway, authenticated_ptr m) override {
     send(context_.gateways[gateway.value], std::move(m));
+  }
+  void answer(gateway_no gateway, session_done_ptr m) override {
+    send(context_.gateways[gateway.value], std::move(m));
+  }
+  void forget_presence(const user_key& user) override {
+    context_.online.set(user, presence_status::offline);
   }
   void session_lost_to_all(const session_lost& m) override {
     for (const auto& gateway : context_.gateways) send(gateway, m);

@@ -16,9 +16,11 @@ constexpr auto retry_soon = std::chrono::milliseconds{100};
 error no_space() { return unavailable("the disk is full", retry_when_full); }
 }  // namespace
 
-group_commit::group_commit(store::writer& writer, storage_ports& ports)
+group_commit::group_commit(store::writer& writer, storage_ports& ports,
+                           std::int64_t receipt_max_members)
     : writer_(writer),
-      ports_(ports) {}
+      ports_(ports),
+      receipt_max_members_(receipt_max_members) {}
 
 void group_commit::on(const close_room& m) {
   if (auto it = open_.find(m.room); it != open_.end() && it->second.gen == m.gen) open_.erase(it);
@@ -34,7 +36,7 @@ bool group_commit::is_open(room_no room, generation gen) const {
 void group_commit::run() {
   if (ended_) return;
   run_opens();
-  if (ended_ || (queue_.empty() && cursors_.empty())) return;
+  if (ended_ || (queue_.empty() && cursors_.empty() && seen_.empty())) return;
   if (full_) {
     fail_all(no_space());
     return;
@@ -55,6 +57,14 @@ void group_commit::run() {
       cursors_.pop_front();
       rows += moves->moves->rooms.size();
       if (!execute_cursors(moves)) break;
+    }
+    while (!failure_ && !seen_.empty() && rows < limits::commit_max_rows) {
+      const auto m = std::move(seen_.front());
+      seen_.pop_front();
+      ++rows;
+      if (auto done = writer_.store_last_seen(m->user.tenant, m->user.user, m->at);
+          !done && !note(done.error(), [](const error&) {}))
+        break;
     }
     if (!failure_) {
       if (auto done = writer_.commit(); done) {
@@ -237,6 +247,7 @@ void group_commit::succeed(commit_no no) {
     ports_.to_gateway(t.asked->to.gateway,
                       std::make_shared<const tenant_created>(tenant_created{t.asked->to.call, t.no}));
   }
+  show_cursors();
   for (auto& [asked, outcomes] : cursor_results_) answer_cursors(asked, std::move(outcomes));
   executed_.clear();
   touched_.clear();
@@ -264,6 +275,7 @@ void group_commit::fail_all(const error& why) {
     queue_.clear();
     for (const auto& m : cursors_) refuse(m, why);
     cursors_.clear();
+    seen_.clear();
   }
   for (auto& [instance, m] : lost_) ports_.to_room(instance, std::move(m));
   lost_.clear();
@@ -287,6 +299,23 @@ void group_commit::refuse(const store_cursors_ptr& m, const error& why) {
   std::vector<cursor_outcome> outcomes;
   for (const auto& [room, seq] : m->moves->rooms) outcomes.push_back({room, why});
   answer_cursors(m, std::move(outcomes));
+}
+
+/// One message a commit, whatever was moved: whose reader is where, each gateway knows (docs/adr/0008).
+void group_commit::show_cursors() {
+  auto m = std::make_shared<cursors_shown>();
+  for (const auto& [asked, outcomes] : cursor_results_) {
+    const auto& moves = *asked->moves;
+    for (const auto& one : outcomes) {
+      const auto* state = std::get_if<store::cursor_state>(&one.outcome);
+      if (state == nullptr || !state->moved || state->member_count > receipt_max_members_) continue;
+      m->items.push_back({{moves.user.tenant, one.room},
+                          moves.user.user,
+                          moves.read,
+                          moves.read ? state->last_read : state->last_ack});
+    }
+  }
+  if (!m->items.empty()) ports_.show(std::move(m));
 }
 
 void group_commit::answer_cursors(const store_cursors_ptr& m, std::vector<cursor_outcome> outcomes) {

@@ -35,7 +35,8 @@ class storage_ports {
   virtual void to_gateway(gateway_no gateway, cursors_stored_ptr m) = 0;
   virtual void to_gateway(gateway_no gateway, created_ptr m) = 0;
   virtual void to_gateway(gateway_no gateway, tenant_created_ptr m) = 0;
-  virtual void publish(publish_ptr m) = 0;  ///< to each gateway
+  virtual void publish(publish_ptr m) = 0;     ///< to each gateway
+  virtual void show(cursors_shown_ptr m) = 0;  ///< to each gateway
   /// There is space again, or no more (I10).
   virtual void writable(bool yes) = 0;
   /// I10: outcome unknown. The process ends at once; if this returns (the simulation), group_commit does nothing more.
@@ -52,7 +53,8 @@ struct commit_counters {
 
 class group_commit {
  public:
-  group_commit(store::writer& writer, storage_ports& ports);
+  /// Cursors are shown to other members in rooms up to `receipt_max_members`.
+  group_commit(store::writer& writer, storage_ports& ports, std::int64_t receipt_max_members = 50);
 
   void on(const open_room_ptr& m) { opens_.push_back(m); }
   void on(const append_ptr& m) { queue_.emplace_back(m); }
@@ -60,10 +62,11 @@ class group_commit {
   void on(const create_room_ptr& m) { queue_.emplace_back(m); }
   void on(const create_tenant_ptr& m) { queue_.emplace_back(m); }
   void on(const store_cursors_ptr& m) { cursors_.push_back(m); }
+  void on(const store_last_seen_ptr& m) { seen_.push_back(m); }
   void on(const close_room& m);
 
   [[nodiscard]] bool has_work() const {
-    return !opens_.empty() || !queue_.empty() || !cursors_.empty();
+    return !opens_.empty() || !queue_.empty() || !cursors_.empty() || !seen_.empty();
   }
   /// Answers the openings, then commits once what is queued, sends before cursors.
   void run();
@@ -107,14 +110,17 @@ class group_commit {
   void close_generation(room_no room, instance_no instance, generation gen, const error& why);
   [[nodiscard]] bool is_open(room_no room, generation gen) const;
   void answer_cursors(const store_cursors_ptr& m, std::vector<cursor_outcome> outcomes);
+  void show_cursors();
   void succeed(commit_no no);
   void fail_all(const error& why);
 
   store::writer& writer_;
   storage_ports& ports_;
+  const std::int64_t receipt_max_members_;
   std::deque<open_room_ptr> opens_;
   std::deque<item> queue_;
   std::deque<store_cursors_ptr> cursors_;
+  std::deque<store_last_seen_ptr> seen_;  ///< nobody waits for these
   std::unordered_map<room_no, open_log> open_;
   generation last_generation_{};
   bool full_ = false;

@@ -2,15 +2,18 @@
 /// Who sends what to whom. Plain values, immutable once sent, shared by pointer: the shells hand them to CAF, the
 /// simulation to its own bus. Nothing here knows CAF.
 ///
-///   gateway   → directory   room_command, attach, detach, move_cursors       (forwarded to the one owner, in order)
+///   gateway   → directory   room_command, attach, detach, move_cursors, set_presence, type_in_room
+///                           (forwarded to the one owner, in order)
 ///   directory → room        room_command, retire            room    → directory  room_retired, room_absent
-///   directory → session     attach, detach, move_cursors    session → directory  session_idle
+///   directory → session     attach, detach, move_cursors, set_presence, type_in_room
+///   session   → directory   session_idle
 ///   room      → storage     open_room, append, delete_room, close_room
 ///   storage   → room        opened, committed, lost, deleted
 ///   gateway   → storage     create_room, create_tenant      storage → gateway    created, tenant_created
-///   session   → storage     store_cursors                   storage → session    cursors_stored
+///   session   → storage     store_cursors, store_last_seen  storage → session    cursors_stored
 ///   room      → gateways    replies (one), publish (each)   storage → gateways   publish (a room's creation)
-///   session   → gateways    attached, refused, receipts
+///   session   → gateways    attached, receipt, session_done, close_connection (one); presence_shown, typing_shown (each)
+///   storage   → gateways    cursors_shown (each)
 ///   any       → readers     read_request                    readers → asker      read_answer
 
 #include "actors/admission.hpp"
@@ -28,6 +31,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -266,6 +270,7 @@ struct attach {
   gateway_no gateway;
   connection_ref connection;
   std::uint32_t max_connections = 0;  ///< of this user; 0: none
+  std::string device{};  ///< `device_id`: replaces the user's connection of the same; empty: none
 };
 using attach_ptr = std::shared_ptr<const attach>;
 struct detach {
@@ -311,6 +316,76 @@ struct receipt {
   std::vector<std::pair<room_id, room_seq>> rooms;
 };
 using receipt_ptr = std::shared_ptr<const receipt>;
+
+// ---- what is shown and not kept (docs/adr/0008) -----------------------------------------------------------------
+
+enum class presence_status : std::uint8_t { offline, online, away };
+[[nodiscard]] constexpr std::string_view to_text(presence_status s) {
+  if (s == presence_status::online) return "online";
+  return s == presence_status::away ? "away" : "offline";
+}
+
+/// `presence.set` of one connection; answered by session_done.
+struct set_presence {
+  user_key user;
+  reply_to to;
+  connection_ref connection;
+  bool away = false;
+};
+using set_presence_ptr = std::shared_ptr<const set_presence>;
+/// `typing.start`, `typing.stop`, answered by session_done; or `sent`: a message ended it, answered by nothing.
+struct type_in_room {
+  enum class action : std::uint8_t { start, stop, sent };
+  user_key user;
+  reply_to to;
+  connection_ref connection;
+  room_id room;
+  action what = action::start;
+};
+using type_in_room_ptr = std::shared_ptr<const type_in_room>;
+/// The one answer to set_presence and type_in_room.
+struct session_done {
+  call_no call;
+  std::optional<error> failure{};
+};
+using session_done_ptr = std::shared_ptr<const session_done>;
+/// The session has let go of this connection: the gateway ends it.
+struct close_connection {
+  connection_ref connection;
+  close_code code = close_code::none;
+};
+/// A user's status has changed, for whoever reads one of these rooms; dms first.
+struct presence_shown {
+  user_key user;
+  presence_status status = presence_status::offline;
+  std::optional<utc_time> last_seen{};  ///< offline: when the last connection ended
+  std::vector<room_id> rooms;
+  std::size_t dms = 0;  ///< so many of the first are dms
+};
+using presence_shown_ptr = std::shared_ptr<const presence_shown>;
+struct typing_shown {
+  room_key room;
+  user_id user;
+  bool start = true;
+};
+using typing_shown_ptr = std::shared_ptr<const typing_shown>;
+/// Cursors that a commit has moved, in rooms up to receipt_max_members, for the other members (I14).
+struct cursors_shown {
+  struct item {
+    room_key room;
+    user_id user;
+    bool read = false;
+    room_seq seq;  ///< last_read if `read`, else last_ack
+  };
+  std::vector<item> items;
+};
+using cursors_shown_ptr = std::shared_ptr<const cursors_shown>;
+/// Not answered: lost on a full disk, like everything of its commit.
+struct store_last_seen {
+  user_key user;
+  utc_time at;
+};
+using store_last_seen_ptr = std::shared_ptr<const store_last_seen>;
 
 // ---- directory ↔ owners ---------------------------------------------------------------------------------------------
 
@@ -396,6 +471,18 @@ struct message_query {
   room_no no;
   message_id message;
 };
+/// The dms and groups of a user, of up to `max_members`: whose readers may see its presence.
+struct audience_query {
+  tenant_no tenant;
+  user_id user;
+  std::int64_t max_members = 0;
+};
+/// When these were last seen; for `self` only of whom it shares a dm or group with.
+struct presence_query {
+  tenant_no tenant;
+  std::optional<user_id> self;  ///< nullopt: the backend, which sees all
+  std::vector<user_id> users;
+};
 struct lookup_query {
   room_no room;
   user_id user;
@@ -415,9 +502,10 @@ struct tenants_query {
   std::string cursor;
 };
 
-using read_query = std::variant<positions_query, check_query, page_query, room_query, exists_query,
-                                rooms_query, members_query, history_query, message_query,
-                                lookup_query, credential_query, tenant_query, tenants_query>;
+using read_query =
+    std::variant<positions_query, check_query, page_query, room_query, exists_query, rooms_query,
+                 members_query, history_query, message_query, lookup_query, credential_query,
+                 tenant_query, tenants_query, audience_query, presence_query>;
 
 struct page_frames {
   commit_no snapshot;
@@ -443,10 +531,11 @@ struct history_json {
 struct members_result_page {
   store::member_list list;
 };
-using read_result = std::variant<error, store::positions, store::checked_rooms, page_frames,
-                                 std::optional<store::room_view>, bool, store::room_list,
-                                 members_result_page, history_json, std::optional<entry>,
-                                 lookup_result, std::optional<store::tenant_row>, store::tenant_list>;
+using read_result =
+    std::variant<error, store::positions, store::checked_rooms, page_frames,
+                 std::optional<store::room_view>, bool, store::room_list, members_result_page,
+                 history_json, std::optional<entry>, lookup_result, std::optional<store::tenant_row>,
+                 store::tenant_list, store::audience, store::presence_list>;
 
 /// The answer to a query, with the asker's own number for it.
 struct read_answer {

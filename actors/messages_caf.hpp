@@ -13,6 +13,9 @@ namespace parley::actors {
 struct flush_tick {};     ///< storage to itself: commit what has queued up
 struct maintain_tick {};  ///< storage to itself
 struct directory_tick {};
+struct session_tick {    ///< session to itself: what it wanted to be woken for
+  std::uint64_t no = 0;  ///< the latest counts
+};
 struct stop_signal {};  ///< end, in order
 struct stopped_signal {};
 struct read_answer_message {
@@ -31,6 +34,7 @@ struct actor_failed {  ///< to the directory: an exception left a handler
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::flush_tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::maintain_tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::directory_tick)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::session_tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::stop_signal)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::stopped_signal)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::read_answer_message)
@@ -57,6 +61,14 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::move_cursors_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::store_cursors_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::cursors_stored_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::receipt_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::set_presence_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::type_in_room_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::session_done_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::close_connection)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::presence_shown_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::typing_shown_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::cursors_shown_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::store_last_seen_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::retire)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::room_tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::room_retired)

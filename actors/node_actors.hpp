@@ -4,8 +4,10 @@
 
 #include "actors/admission.hpp"
 #include "actors/directory.hpp"
+#include "actors/presence_table.hpp"
 #include "actors/read_pool.hpp"
 #include "actors/room.hpp"
+#include "actors/session.hpp"
 #include "protocol/ids.hpp"
 #include "protocol/seams.hpp"
 #include "store/store.hpp"
@@ -38,6 +40,8 @@ struct node_gauges {
 struct node_actors_options {
   room_options room;
   directory_options directory;
+  session_options session;
+  std::int64_t receipt_max_members = 50;
   read_pool_options readers;
   std::size_t scheduler_threads = 2;  ///< 0: no threads at all, the caller runs the actors (tests)
   std::size_t admission_rows = limits::admission_max_rows;
@@ -62,6 +66,7 @@ class node_actors {
   [[nodiscard]] actor_context& context() { return *context_; }
   [[nodiscard]] const node_gauges& gauges() const;
   [[nodiscard]] std::shared_ptr<admission> budget() const;
+  [[nodiscard]] const presence_table& online() const;
 
   /// After the gateways have stopped: ends sessions, rooms, then storage (its last commit, the checkpoint, the clean
   /// mark). False: not within `deadline`; the process should end without more manners.

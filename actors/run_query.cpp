@@ -106,6 +106,12 @@ struct runner {
     }
     return out;
   }
+  read_result operator()(const audience_query& q) const {
+    return give(from.audience(q.tenant, q.user, q.max_members, limits::presence_max_rooms));
+  }
+  read_result operator()(const presence_query& q) const {
+    return give(from.presence(q.tenant, q.self, q.users));
+  }
   read_result operator()(const credential_query& q) const {
     return give(from.tenant_by_api_key(q.digest));
   }

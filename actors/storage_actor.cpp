@@ -16,7 +16,7 @@ class storage_actor final : public actor_base, private storage_ports {
       : actor_base(config, context.gauges, nullptr),
         context_(context),
         writer_(context.database.writer()),
-        commit_(writer_, *this) {}
+        commit_(writer_, *this, context.options.receipt_max_members) {}
 
   const char* name() const override { return "storage"; }
 
@@ -45,6 +45,7 @@ class storage_actor final : public actor_base, private storage_ports {
               }
               take(m);
             },
+            [this](const store_last_seen_ptr& m) { take(m); },
             [this](const flush_tick&) { flush(); },
             [this](const maintain_tick&) {
               commit_.maintain(context_.now.mono(), context_.now.now());
@@ -145,6 +146,9 @@ class storage_actor final : public actor_base, private storage_ports {
     send(context_.gateways[gateway.value], std::move(m));
   }
   void publish(publish_ptr m) override {
+    for (const auto& gateway : context_.gateways) send(gateway, m);
+  }
+  void show(cursors_shown_ptr m) override {
     for (const auto& gateway : context_.gateways) send(gateway, m);
   }
   void writable(bool yes) override {

@@ -400,14 +400,12 @@ config_section count_keys() {
               "Missed entries that a sync sends for one room; beyond it the client is told the gap "
               "and gets "
               "the newest."),
-       not_yet(number("presence_max_members", PARLEY_MEMBER(presence_max_members), 0, many,
-                      zero::is_a_value, "members",
-                      "Presence is shown in dms and groups up to this size.")),
-       not_yet(number("receipt_max_members", PARLEY_MEMBER(receipt_max_members), 0, many,
-                      zero::is_a_value, "members",
-                      "Receipts are shown to others in rooms up to this size.")),
-       not_yet(number("typing_max_members", PARLEY_MEMBER(typing_max_members), 0, many,
-                      zero::is_a_value, "members", "Typing is shown in rooms up to this size."))}};
+       number("presence_max_members", PARLEY_MEMBER(presence_max_members), 0, many,
+              zero::is_a_value, "members", "Presence is shown in dms and groups up to this size."),
+       number("receipt_max_members", PARLEY_MEMBER(receipt_max_members), 0, many, zero::is_a_value,
+              "members", "Receipts are shown to others in rooms up to this size."),
+       number("typing_max_members", PARLEY_MEMBER(typing_max_members), 0, many, zero::is_a_value,
+              "members", "Typing is shown in rooms up to this size.")}};
 }
 
 config_section rate_keys() {
@@ -448,16 +446,15 @@ config_section time_keys() {
                 "How long a connection may take nothing of what waits for it; then 4008."),
        not_yet(duration("ws_ticket_ttl", PARLEY_MEMBER(ws_ticket_ttl), second, hour,
                         "Life of a ticket from `POST /ws/token`.")),
-       not_yet(duration("presence_grace", PARLEY_MEMBER(presence_grace), milliseconds{0}, hour,
-                        "How long after its last connection a user is shown as offline.")),
-       not_yet(
-           duration("herd_window", PARLEY_MEMBER(herd_window), milliseconds{0}, hour,
-                    "No presence is shown for so long after a start, while everybody reconnects. "
-                    "`--dev`: 0s.")),
-       not_yet(duration("typing_interval", PARLEY_MEMBER(typing_interval), milliseconds{0}, minute,
-                        "At most one `typing.start` per user and room is passed on in this time.")),
-       not_yet(duration("typing_timeout", PARLEY_MEMBER(typing_timeout), milliseconds{100},
-                        10 * minute, "Typing stops by itself after so long."))}};
+       duration("presence_grace", PARLEY_MEMBER(presence_grace), milliseconds{0}, hour,
+                "How long after its last connection a user is shown as offline."),
+       duration("herd_window", PARLEY_MEMBER(herd_window), milliseconds{0}, hour,
+                "No presence is shown for so long after a start, while everybody reconnects. "
+                "`--dev`: 0s."),
+       duration("typing_interval", PARLEY_MEMBER(typing_interval), milliseconds{0}, minute,
+                "At most one `typing.start` per user and room is passed on in this time."),
+       duration("typing_timeout", PARLEY_MEMBER(typing_timeout), milliseconds{100}, 10 * minute,
+                "Typing stops by itself after so long.")}};
 }
 
 config_section drain_keys() {

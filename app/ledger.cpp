@@ -23,6 +23,10 @@ constexpr std::uint64_t connection_bytes = 8 * kib;
 constexpr std::uint64_t publish_bytes = 96;
 // A message on its way, beside its own bytes: the commands, the entry, the waiter.
 constexpr std::uint64_t admission_row_bytes = 512;
+// A receipt that waits in a gateway: room, user, two seqs, twice the key.
+constexpr std::uint64_t receipt_bytes = 256;
+// A user's entry in the table of who is online.
+constexpr std::uint64_t online_user_bytes = 256;
 // What an I/O thread keeps for reading: shared buffers, the parser's, the frame arena.
 constexpr std::uint64_t io_buffer_bytes = 2 * mib;
 // One room that is live on one connection (DESIGN: position, head, due list).
@@ -36,7 +40,8 @@ std::string times(std::uint64_t n, std::string_view of, std::uint64_t bytes) {
 std::vector<ledger_row> fixed_rows(const config& c, const machine_facts& machine) {
   const store::sqlite_options sqlite;
   const std::uint64_t threads = io_thread_count(c, machine.cores);
-  const auto per_thread = io_buffer_bytes + limits::publish_log_entries * publish_bytes;
+  const auto per_thread = io_buffer_bytes + limits::publish_log_entries * publish_bytes +
+                          limits::receipts_max * receipt_bytes;
   return {{"the program", "an empty node", base_bytes},
           {"database pages",
            show_size(sqlite.writer_cache_bytes) + " + " +
@@ -61,7 +66,7 @@ struct connection_costs {
   std::uint64_t each = 0;   ///< for one more
 };
 connection_costs costs_of(const config& c) {
-  connection_costs costs{0, connection_bytes};
+  connection_costs costs{0, connection_bytes + online_user_bytes};
   const auto add = [&](std::uint64_t pool, std::uint64_t one) {
     (pool != 0 ? costs.pools : costs.each) += pool != 0 ? pool : one;
   };
@@ -102,6 +107,7 @@ ledger memory_ledger(const config& c, const machine_facts& machine) {
   const auto n = l.connections;
   l.rows = fixed_rows(c, machine);
   l.rows.push_back({"connections", times(n, "connections", connection_bytes), n * connection_bytes});
+  l.rows.push_back({"who is online", times(n, "users", online_user_bytes), n * online_user_bytes});
   const auto pool = [&](std::string_view what, std::string_view key, std::uint64_t total,
                         std::uint64_t one) {
     if (total != 0) {

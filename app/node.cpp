@@ -46,6 +46,9 @@ net::gateway_options gateway_options_of(const node_options& o, const epoch_id& e
   g.ws_frame_rate = o.ws_frame_rate;
   g.ws_frame_burst = o.ws_frame_burst;
   g.ws_max_unauthenticated = o.ws_max_unauthenticated;
+  g.presence_max_members = o.presence_max_members;
+  g.receipt_max_members = o.receipt_max_members;
+  g.typing_timeout = o.typing_timeout;
   return g;
 }
 
@@ -107,13 +110,22 @@ result<std::unique_ptr<node>> node::start(node_options options) {
 
   actors::node_actors_options a;
   a.room.max_room_members = o.limits.max_room_members;
+  a.session.presence_grace = o.presence_grace;
+  a.session.presence_max_members = o.presence_max_members;
+  a.session.herd_until = system_clock_source().mono() + o.herd_window;
+  a.session.herd_spread = o.herd_window;
+  a.session.typing_interval = o.typing_interval;
+  a.session.typing_timeout = o.typing_timeout;
+  a.session.typing_max_members = o.typing_max_members;
+  a.receipt_max_members = o.receipt_max_members;
   a.readers.threads = o.reader_threads;
   a.scheduler_threads = std::max(1U, std::min(o.io_threads, 4U));
   a.fatal = [fatal = o.on_fatal](const error& why) { fatal(io_error_status, why.message); };
   n->actors =
       std::make_unique<actors::node_actors>(*n->database, a, system_clock_source(), system_random());
   n->shared.reset(new net::node_shared{system_clock_source(), system_random(), n->actors->gauges(),
-                                       n->actors->budget(), system_clock_source().mono()});
+                                       n->actors->budget(), n->actors->online(),
+                                       system_clock_source().mono()});
 
   // All gateways are known to the actors before one of them takes a connection.
   const auto g = gateway_options_of(o, n->database->epoch());

@@ -87,6 +87,11 @@ struct gateway::impl final : node_bus {
         [this](const attached& m) { loop->on(m); },
         [this](const cursors_stored_ptr& m) { loop->on(m); },
         [this](const receipt_ptr& m) { loop->on(m); },
+        [this](const cursors_shown_ptr& m) { loop->on(m); },
+        [this](const presence_shown_ptr& m) { loop->on(m); },
+        [this](const typing_shown_ptr& m) { loop->on(m); },
+        [this](const session_done_ptr& m) { loop->on(m); },
+        [this](const close_connection& m) { loop->on(m); },
         [this](const created_ptr& m) { loop->on(m); },
         [this](const tenant_created_ptr& m) { loop->on(m); },
         [this](const authenticated_ptr& m) { loop->on(m); },
@@ -125,6 +130,8 @@ struct gateway::impl final : node_bus {
   void to_directory(actors::attach_ptr m) override { tell(context.directory, std::move(m)); }
   void to_directory(actors::detach_ptr m) override { tell(context.directory, std::move(m)); }
   void to_directory(actors::move_cursors_ptr m) override { tell(context.directory, std::move(m)); }
+  void to_directory(actors::set_presence_ptr m) override { tell(context.directory, std::move(m)); }
+  void to_directory(actors::type_in_room_ptr m) override { tell(context.directory, std::move(m)); }
   void to_directory(actors::authenticate_ptr m) override { tell(context.directory, std::move(m)); }
   void to_storage(actors::create_room_ptr m) override { tell(context.storage, std::move(m)); }
   void to_storage(actors::create_tenant_ptr m) override { tell(context.storage, std::move(m)); }

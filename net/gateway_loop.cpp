@@ -84,6 +84,7 @@ gateway_loop::gateway_loop(asio::io_context& io, actors::gateway_no no,
       subscriptions_(*this,
                      {options.limits.sync_max_events, or_none(options.limits.max_subscriptions),
                       options.ring_bytes, options.epoch}),
+      ephemerals_(subscriptions_, *this),
       frames_(options.limits),
       frame_rate_(options.ws_frame_rate, options.ws_frame_burst),
       outbound_budget_(options.hub.outbound_max_bytes, options.outbound_total_bytes),
@@ -288,6 +289,7 @@ namespace {
 
 struct ws_query {
   sync_mode mode = sync_mode::automatic;
+  std::string device{};  ///< empty: none
 };
 
 result<ws_query> ws_query_of(const http_request& http) {
@@ -302,6 +304,7 @@ result<ws_query> ws_query_of(const http_request& http) {
   if (const auto device = http.query_value("device_id")) {
     if (device->empty() || device->size() > limits::device_id_max_bytes)
       return invalid("device_id", "1 to 64 bytes");
+    out.device = *device;
   }
   return out;
 }
@@ -337,15 +340,15 @@ gateway_loop::response gateway_loop::upgrade(request_context& r) {
     who = std::move(*known);
   }
   http_response response;
-  response.upgraded = [this, who = std::move(who), mode = query->mode](asio::ip::tcp::socket socket,
-                                                                       std::string early) {
-    adopt(std::move(socket), std::move(early), who, mode);
+  response.upgraded = [this, who = std::move(who), mode = query->mode, device = query->device](
+                          asio::ip::tcp::socket socket, std::string early) {
+    adopt(std::move(socket), std::move(early), who, mode, device);
   };
   co_return response;
 }
 
 void gateway_loop::adopt(asio::ip::tcp::socket socket, std::string early, const identity& who,
-                         sync_mode mode) {
+                         sync_mode mode, std::string device) {
   const auto c = hub_.adopt(std::move(socket), std::move(early));
   ws_connection conn;
   conn.tenant = who.tenant;
@@ -367,8 +370,8 @@ void gateway_loop::adopt(asio::ip::tcp::socket socket, std::string early, const 
   connections_.emplace(c, std::move(conn));
   // Registered here before anything is read (DESIGN 3.6).
   subscriptions_.add(ref_of(c), user, mode);
-  bus_.to_directory(
-      std::make_shared<const actors::attach>(actors::attach{user, no_, ref_of(c), limit}));
+  bus_.to_directory(std::make_shared<const actors::attach>(
+      actors::attach{user, no_, ref_of(c), limit, std::move(device)}));
 }
 
 void gateway_loop::on(const actors::attached& m) {
@@ -493,9 +496,9 @@ void gateway_loop::on_command(connection_no c, ws_connection& conn, client_frame
     // Named by the protocol and not served by this version: the same answer as to a type that nobody knows.
     void operator()(edit_message_frame&) const { unknown(true); }
     void operator()(delete_message_frame&) const { unknown(true); }
-    void operator()(typing_frame&) const { unknown(false); }
+    void operator()(typing_frame& m) const { self.on_typing(c, conn, refs, m); }
     void operator()(notification_ack_frame&) const { unknown(false); }
-    void operator()(presence_set_frame&) const { unknown(false); }
+    void operator()(presence_set_frame& m) const { self.on_presence(c, conn, refs, m.away); }
     void unknown(bool is_send) const {
       auto why = invalid("type", "unknown type");
       if (is_send) why.stored = stored_state::no;
@@ -557,6 +560,31 @@ void gateway_loop::on_send(connection_no c, ws_connection& conn, const reply_ref
   what.reply_to = m.reply_to;
   command->what = std::move(what);
   bus_.to_directory(std::move(command));
+  if (shared_.now.mono() < conn.typing_until) {
+    // Its message ends it, silently.
+    bus_.to_directory(std::make_shared<const actors::type_in_room>(actors::type_in_room{
+        {conn.tenant->no, conn.user}, {no_, {}}, ref_of(c), m.room, actors::type_in_room::action::sent}));
+  }
+}
+
+void gateway_loop::on_typing(connection_no c, ws_connection& conn, const reply_refs& refs,
+                             const typing_frame& m) {
+  using action = actors::type_in_room::action;
+  if (m.start) conn.typing_until = shared_.now.mono() + options_.typing_timeout;
+  const auto call = begin_ws_call(c, conn, refs, ws_call_kind::session);
+  bus_.to_directory(std::make_shared<const actors::type_in_room>(
+      actors::type_in_room{{conn.tenant->no, conn.user},
+                           {no_, call},
+                           ref_of(c),
+                           m.room,
+                           m.start ? action::start : action::stop}));
+}
+
+void gateway_loop::on_presence(connection_no c, ws_connection& conn, const reply_refs& refs,
+                               bool away) {
+  const auto call = begin_ws_call(c, conn, refs, ws_call_kind::session);
+  bus_.to_directory(std::make_shared<const actors::set_presence>(
+      actors::set_presence{{conn.tenant->no, conn.user}, {no_, call}, ref_of(c), away}));
 }
 
 void gateway_loop::on_cursor(connection_no c, ws_connection& conn, const reply_refs& refs,
@@ -639,11 +667,34 @@ void gateway_loop::on(const actors::receipt_ptr& m) {
   if (it == connections_.end() || !it->second.open) return;
   // Ephemeral: for a reader that is behind it is dropped (SPEC 2.6).
   for (const auto& [room, seq] : m->rooms) {
-    if (hub_.outbound_space(c) == 0) return;
-    reply(c, [&, r = room, s = seq](std::string& out) {
-      append_cursor_received(out, {}, m->read, r, s, m->user.view());
-    });
+    scratch_.clear();
+    append_cursor_received(scratch_, {}, m->read, room, seq, m->user.view());
+    ephemerals_.send(m->connection, make_text_frame(scratch_));
   }
+}
+
+void gateway_loop::on(const actors::cursors_shown_ptr& m) { ephemerals_.on(m); }
+void gateway_loop::on(const actors::presence_shown_ptr& m) { ephemerals_.on(m); }
+void gateway_loop::on(const actors::typing_shown_ptr& m) { ephemerals_.on(m); }
+
+void gateway_loop::on(const actors::session_done_ptr& m) {
+  const auto it = ws_calls_.find(m->call);
+  if (it == ws_calls_.end()) {
+    ++late_answers_;
+    return;
+  }
+  const auto call = std::move(it->second);
+  ws_calls_.erase(it);
+  if (m->failure) {
+    reply_error(call.connection, call.refs, *m->failure);
+  } else if (!call.refs.request_id.empty()) {  // `ok` if asked
+    reply(call.connection, [&](std::string& out) { append_ok(out, call.refs); });
+  }
+  finish_ws_call(call);
+}
+
+void gateway_loop::on(const actors::close_connection& m) {
+  hub_.close(number_of(m.connection), m.code);
 }
 
 void gateway_loop::on(const actors::publish_ptr& m) {
@@ -684,6 +735,13 @@ bool gateway_loop::takes(connection_ref c, std::size_t bytes) const {
 }
 bool gateway_loop::read(call_no call, tenant_no tenant, actors::read_query q) {
   return bus_.read(call, tenant, std::move(q));
+}
+
+bool gateway_loop::keeps_up(connection_ref c) const {
+  return hub_.outbound_bytes(number_of(c)) <= options_.hub.outbound_max_bytes / 2;
+}
+void gateway_loop::send_ephemeral(connection_ref c, const frame_ptr& f) {
+  hub_.send(number_of(c), f);
 }
 
 void gateway_loop::restart(connection_ref c) {
@@ -736,6 +794,15 @@ void gateway_loop::schedule_tick() {
   });
 }
 
+/// What this gateway has counted since the last time, for all to see.
+void gateway_loop::count_ephemerals() {
+  const auto& c = ephemerals_.counters();
+  shared_.ephemerals_sent.fetch_add(c.sent - ephemerals_counted_.sent, std::memory_order_relaxed);
+  shared_.ephemerals_dropped.fetch_add(c.dropped() - ephemerals_counted_.dropped(),
+                                       std::memory_order_relaxed);
+  ephemerals_counted_ = c;
+}
+
 void gateway_loop::tick() {
   subscriptions_.tick();
   // Whoever was refused for the sake of all does not hear on_drained: its own queue was never high.
@@ -744,6 +811,8 @@ void gateway_loop::tick() {
       if (conn.open) subscriptions_.drained(ref_of(c));
     }
   }
+  ephemerals_.tick();
+  count_ephemerals();
   const auto now = shared_.now.mono();
   while (!ws_deadlines_.empty() && ws_deadlines_.front().first <= now) {
     const auto it = ws_calls_.find(ws_deadlines_.front().second);

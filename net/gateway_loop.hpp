@@ -8,6 +8,7 @@
 #include "actors/messages.hpp"
 #include "net/auth.hpp"
 #include "net/call_table.hpp"
+#include "net/ephemerals.hpp"
 #include "net/gateway_options.hpp"
 #include "net/http_server.hpp"
 #include "net/node_bus.hpp"
@@ -41,7 +42,7 @@ struct identity {
   std::optional<user_id> user;         ///< nullopt: the backend itself
 };
 
-class gateway_loop final : private hub_events, private delivery_ports {
+class gateway_loop final : private hub_events, private delivery_ports, private ephemeral_ports {
  public:
   gateway_loop(boost::asio::io_context& io, actors::gateway_no no, const gateway_options& options,
                node_shared& shared, node_bus& bus);
@@ -61,6 +62,11 @@ class gateway_loop final : private hub_events, private delivery_ports {
   void on(const actors::tenant_created_ptr& m);
   void on(const actors::cursors_stored_ptr& m);
   void on(const actors::receipt_ptr& m);
+  void on(const actors::cursors_shown_ptr& m);
+  void on(const actors::presence_shown_ptr& m);
+  void on(const actors::typing_shown_ptr& m);
+  void on(const actors::session_done_ptr& m);
+  void on(const actors::close_connection& m);
   void on(const actors::session_lost& m);
   void on(const actors::authenticated_ptr& m);
   void on(actors::call_no call, std::shared_ptr<const actors::read_result> result);
@@ -114,8 +120,9 @@ class gateway_loop final : private hub_events, private delivery_ports {
     bool paused = false;
     mono_time auth_until{};
     gcra_state frames;
+    mono_time typing_until{};  ///< it may type somewhere: a message ends that
   };
-  enum class ws_call_kind : std::uint8_t { send, cursor };
+  enum class ws_call_kind : std::uint8_t { send, cursor, session };
   struct ws_call {
     connection_no connection;
     reply_refs refs;
@@ -145,9 +152,12 @@ class gateway_loop final : private hub_events, private delivery_ports {
   bool read(call_no call, tenant_no tenant, actors::read_query q) override;
   void restart(connection_ref c) override;
   void wake() override;
+  // ephemeral_ports
+  [[nodiscard]] bool keeps_up(connection_ref c) const override;
+  void send_ephemeral(connection_ref c, const frame_ptr& f) override;
 
   void adopt(boost::asio::ip::tcp::socket socket, std::string early, const identity& who,
-             sync_mode mode);
+             sync_mode mode, std::string device);
   void say_hello(connection_no c, const ws_connection& conn);
   void on_command(connection_no c, ws_connection& conn, client_frame& frame);
   /// False: one frame too many; it is answered and the connection closes (4029).
@@ -155,6 +165,9 @@ class gateway_loop final : private hub_events, private delivery_ports {
                       const std::variant<client_frame, rejected_frame>& parsed);
   void on_send(connection_no c, ws_connection& conn, const reply_refs& refs, send_message_frame& m);
   void on_cursor(connection_no c, ws_connection& conn, const reply_refs& refs, cursor_frame& m);
+  void on_typing(connection_no c, ws_connection& conn, const reply_refs& refs, const typing_frame& m);
+  void on_presence(connection_no c, ws_connection& conn, const reply_refs& refs, bool away);
+  void count_ephemerals();
   actors::call_no begin_ws_call(connection_no c, ws_connection& conn, const reply_refs& refs,
                                 ws_call_kind kind);
   void finish_ws_call(const ws_call& call);
@@ -179,6 +192,8 @@ class gateway_loop final : private hub_events, private delivery_ports {
   http_server http_;
   ws_hub hub_;
   subscriptions subscriptions_;
+  ephemerals ephemerals_;
+  ephemeral_counters ephemerals_counted_;  ///< in node_shared already
   client_frame_parser frames_;
   const gcra frame_rate_;
   const outbound_budget outbound_budget_;

@@ -18,7 +18,8 @@
 
 namespace parley::actors {
 struct node_gauges;
-}
+class presence_table;
+}  // namespace parley::actors
 
 namespace parley::net {
 
@@ -36,6 +37,9 @@ struct gateway_options {
   std::uint32_t ws_frame_rate = 0;       ///< frames a second and connection; 0: none
   std::uint32_t ws_frame_burst = 1;
   std::uint32_t ws_max_unauthenticated = 1000;        ///< 0: none
+  std::int64_t presence_max_members = 200;
+  std::int64_t receipt_max_members = 50;
+  std::chrono::milliseconds typing_timeout{6000};
   std::chrono::milliseconds auth_frame_timeout{5000};
 };
 
@@ -45,6 +49,7 @@ struct node_shared {
   random_source& random;
   const actors::node_gauges& gauges;
   std::shared_ptr<actors::admission> budget;  ///< the node's admission credit
+  const actors::presence_table& online;
   mono_time started;
   std::atomic<bool> ready{false};            ///< `/readyz`
   std::atomic<bool> draining{false};         ///< `/readyz` says 503; all else is served
@@ -53,6 +58,8 @@ struct node_shared {
   std::atomic<std::uint64_t> messages_accepted{0};
   std::atomic<std::int64_t> unauthenticated{0};
   std::atomic<std::uint64_t> flooding_closed{0};  ///< connections closed with 4029
+  std::atomic<std::uint64_t> ephemerals_sent{0};  ///< presence, typing, receipts
+  std::atomic<std::uint64_t> ephemerals_dropped{0};  ///< for readers that are behind, or beyond a bound
 };
 
 }  // namespace parley::net

@@ -15,6 +15,8 @@ class node_bus {
   virtual void to_directory(actors::attach_ptr m) = 0;
   virtual void to_directory(actors::detach_ptr m) = 0;
   virtual void to_directory(actors::move_cursors_ptr m) = 0;
+  virtual void to_directory(actors::set_presence_ptr m) = 0;
+  virtual void to_directory(actors::type_in_room_ptr m) = 0;
   virtual void to_directory(actors::authenticate_ptr m) = 0;
   virtual void to_storage(actors::create_room_ptr m) = 0;
   virtual void to_storage(actors::create_tenant_ptr m) = 0;

@@ -57,6 +57,8 @@ gateway_loop::response rest_health(gateway_loop& g, gateway_loop::request_contex
   body += R"(,"messages_sent":)" + std::to_string(node.messages_accepted.load());
   body += R"(,"rooms_loaded":)" + std::to_string(node.gauges.live_rooms.load());
   body += R"(,"sessions":)" + std::to_string(node.gauges.live_sessions.load());
+  body += R"(,"ephemerals_sent":)" + std::to_string(node.ephemerals_sent.load());
+  body += R"(,"ephemerals_dropped":)" + std::to_string(node.ephemerals_dropped.load());
   body += R"(,"wal_pages":)" + std::to_string(node.gauges.wal_pages.load());
   co_return json_response(writable ? 200 : 503, body + "}");
 }

@@ -1,3 +1,4 @@
+#include "actors/presence_table.hpp"
 #include "net/routes.hpp"
 #include "protocol/server_frame.hpp"
 
@@ -7,7 +8,15 @@ namespace parley::net {
 
 namespace {
 
-constexpr std::int64_t receipt_max_members = 50;  // above it no cursors are shown (SPEC 4 *member*)
+/// What is shown of a member depends on how many there are (SPEC 4 *member*).
+void show(gateway_loop& g, tenant_no tenant, std::int64_t member_count, room_seq last_ack,
+          room_seq last_read, member_view& out) {
+  if (member_count <= g.options().presence_max_members)
+    out.online = g.shared().online.of({tenant, out.user}) != actors::presence_status::offline;
+  if (member_count > g.options().receipt_max_members) return;
+  out.last_ack = last_ack;
+  out.last_read = last_read;
+}
 
 void append_members(std::string& out, const std::vector<member_view>& members) {
   out += R"({"members":[)";
@@ -35,10 +44,7 @@ gateway_loop::response rest_list_members(gateway_loop& g, gateway_loop::request_
   std::vector<member_view> shown;
   for (const auto& m : list.members) {
     member_view view{m.member.user, m.member.role, m.member.joined_at, {}, {}, {}};
-    if (list.member_count <= receipt_max_members) {
-      view.last_ack = m.last_ack;
-      view.last_read = m.last_read;
-    }
+    show(g, r.who.tenant->no, list.member_count, m.last_ack, m.last_read, view);
     shown.push_back(std::move(view));
   }
   std::string out;
@@ -64,7 +70,7 @@ gateway_loop::response rest_add_members(gateway_loop& g, gateway_loop::request_c
   std::vector<member_view> shown;
   for (const auto& m : result.added) {
     member_view view{m.user, m.role, m.joined_at, {}, {}, {}};
-    if (result.member_count <= receipt_max_members) view.last_ack = view.last_read = m.joined_seq;
+    show(g, r.who.tenant->no, result.member_count, m.joined_seq, m.joined_seq, view);
     shown.push_back(std::move(view));
   }
   std::string out;

@@ -21,6 +21,7 @@ constexpr std::array table{
     route{"GET", "/rooms/{room}/events", who_may::tenant, rest_events},
     route{"POST", "/acks", who_may::user, rest_ack},
     route{"POST", "/reads", who_may::user, rest_read},
+    route{"GET", "/presence", who_may::tenant, rest_presence},
     route{"GET", "/ws", who_may::anyone, rest_ws},
     route{"GET", "/livez", who_may::anyone, rest_livez},
     route{"GET", "/readyz", who_may::anyone, rest_readyz},

@@ -53,6 +53,7 @@ gateway_loop::response rest_messages(gateway_loop& g, gateway_loop::request_cont
 gateway_loop::response rest_events(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_ack(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_read(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_presence(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_create_tenant(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_list_tenants(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_get_tenant(gateway_loop& g, gateway_loop::request_context& r);

@@ -104,6 +104,17 @@ std::vector<connection_ref> subscriptions::connections_of(const user_key& user) 
   return out;
 }
 
+void subscriptions::live_in(const room_key& room, std::vector<live_reader>& out) const {
+  const auto r = find_room(room);
+  if (r == no_slot) return;
+  for (const auto s : rooms_[r].subs) {
+    const auto& sub = subs_[s];
+    if (sub.held || sub.syncing || sub.announcing || sub.gone || sub.until != never) continue;
+    const auto& conn = conns_[sub.conn];
+    out.push_back({conn.ref, conn.user});
+  }
+}
+
 // ---- rooms and subscriptions --------------------------------------------------------------------------------------
 
 subscriptions::slot subscriptions::find_room(const room_key& key) const {

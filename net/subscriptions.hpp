@@ -102,6 +102,13 @@ class subscriptions {
 
   /// Every connection of a user here.
   [[nodiscard]] std::vector<connection_ref> connections_of(const user_key& user) const;
+  /// Whoever reads the room live now: a member up to what was published here, with its sync behind it. Appended to `out`
+  /// in no order; the users are good until the next call that changes anything.
+  struct live_reader {
+    connection_ref connection;
+    const user_key* user;
+  };
+  void live_in(const room_key& room, std::vector<live_reader>& out) const;
   [[nodiscard]] std::size_t connections() const { return by_ref_.size(); }
   [[nodiscard]] std::size_t size() const { return live_subscriptions_; }
   [[nodiscard]] std::size_t rooms() const { return by_room_.size(); }

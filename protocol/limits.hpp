@@ -60,6 +60,10 @@ inline constexpr std::size_t ring_total_bytes =
     64 * 1024 * 1024;  // DESIGN 1: recent frames, all rooms of the node
 inline constexpr std::size_t ring_room_max_bytes = 1024 * 1024;  // one room can't push out all others
 inline constexpr std::size_t commit_max_rows = 4096;             // DESIGN 3.3: rows a group commit
+inline constexpr std::size_t presence_max_users = 100;           // SPEC 4: of one GET /presence
+inline constexpr std::size_t presence_max_rooms = 5000;  // read for one change; dms come first
+inline constexpr std::size_t receipts_max =
+    16384;  // that wait in one gateway; beyond: dropped, the next says it all
 inline constexpr std::size_t admission_max_rows = 65536;  // messages on their way through the node
 inline constexpr std::size_t admission_max_bytes = 128 * 1024 * 1024;
 }  // namespace limits

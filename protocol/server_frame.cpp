@@ -508,6 +508,27 @@ void append_room_removed(std::string& out, const room_id& room) {
   out += '}';
 }
 
+void append_typing(std::string& out, const room_id& room, std::string_view user, bool start) {
+  out += R"({"type":"typing","room_id":)";
+  append_uuid(out, room.id);
+  out += R"(,"user_id":)";
+  append_json_string(out, user);
+  out += start ? R"(,"action":"start"})" : R"(,"action":"stop"})";
+}
+
+void append_presence_update(std::string& out, std::string_view user, std::string_view status,
+                            const std::optional<utc_time>& last_seen) {
+  out += R"({"type":"presence.update","user_id":)";
+  append_json_string(out, user);
+  out += R"(,"status":)";
+  append_word(out, status);
+  if (last_seen) {
+    out += R"(,"last_seen":)";
+    append_time(out, *last_seen);
+  }
+  out += '}';
+}
+
 void append_server_shutdown(std::string& out, std::chrono::milliseconds reconnect_after) {
   out += R"({"type":"server.shutdown","reconnect_after_ms":)";
   append_number(out, reconnect_after.count());

@@ -94,6 +94,11 @@ void append_sync_done(std::string& out, std::string_view request_id_json, std::s
 /// `room.added {room, seq}`; `room_json` is a room as append_room writes it, for this user.
 void append_room_added(std::string& out, std::string_view room_json, room_seq seq);
 void append_room_removed(std::string& out, const room_id& room);
+/// `typing {room_id, user_id, action}`
+void append_typing(std::string& out, const room_id& room, std::string_view user, bool start);
+/// `presence.update {user_id, status, last_seen?}`; `status` is online, away or offline.
+void append_presence_update(std::string& out, std::string_view user, std::string_view status,
+                            const std::optional<utc_time>& last_seen);
 void append_server_shutdown(std::string& out, std::chrono::milliseconds reconnect_after);
 
 }  // namespace parley

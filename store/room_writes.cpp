@@ -71,7 +71,8 @@ room_writes::room_writes(connection& db, user_names& users, room_ends& rooms, co
           "VALUES(?, ?, ?, ?, ?, ?)"),
       select_cursor_(
           db,
-          "SELECT m.joined_seq, d.last_ack, d.last_read FROM room_members m "
+          "SELECT m.joined_seq, d.last_ack, d.last_read, "
+          "(SELECT r.member_count FROM rooms r WHERE r.room_no = m.room_no) FROM room_members m "
           "LEFT JOIN delivery_state d ON d.tenant_no = m.tenant_no AND d.user_no = m.user_no "
           "AND d.room_no = m.room_no WHERE m.tenant_no = ? AND m.user_no = ? AND m.room_no = ?"),
       upsert_cursor_(
@@ -81,7 +82,10 @@ room_writes::room_writes(connection& db, user_names& users, room_ends& rooms, co
           "VALUES(?, ?, ?, ?, ?, ?) ON CONFLICT(tenant_no, user_no, room_no) "
           "DO UPDATE SET last_ack = max(last_ack, excluded.last_ack), last_read = max(last_read, "
           "excluded.last_read), "
-          "updated_at = excluded.updated_at") {}
+          "updated_at = excluded.updated_at"),
+      update_last_seen_(db,
+                        "UPDATE users SET last_seen = max(coalesce(last_seen, 0), ?3) "
+                        "WHERE tenant_no = ?1 AND user_id = ?2") {}
 
 // ------------------------------------------------------------------------------------------------------ create_room
 
@@ -350,6 +354,7 @@ write_result<cursor_state> room_writes::move_cursor(const cursor_move& move) {
     const auto joined = q.number<room_seq>(0);
     state.last_ack = std::max(joined, q.number<room_seq>(1));
     state.last_read = std::max(joined, q.number<room_seq>(2));
+    state.member_count = q.integer(3);
   }
   if (move.seq > (*end)->last_seq) return refused(invalid("seq", "seq is beyond the room's last"));
   const cursor_state before = state;
@@ -361,6 +366,11 @@ write_result<cursor_state> room_writes::move_cursor(const cursor_move& move) {
     return write_failed(db_.last_failure(), item_step::first);
   }
   return state;
+}
+
+write_result<void> room_writes::store_last_seen(tenant_no tenant, const user_id& user, utc_time at) {
+  if (update_last_seen_.run(tenant, user.view(), at)) return {};
+  return write_failed(db_.last_failure(), item_step::first);
 }
 
 }  // namespace parley::store

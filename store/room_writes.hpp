@@ -29,6 +29,7 @@ class room_writes {
                                                      utc_time keys_since);
   write_result<tenant_no> create_tenant(const new_tenant& tenant);
   write_result<cursor_state> move_cursor(const cursor_move& move);
+  write_result<void> store_last_seen(tenant_no tenant, const user_id& user, utc_time at);
 
  private:
   using members_of_new_room = std::vector<std::pair<user_no, member_row>>;
@@ -66,6 +67,7 @@ class room_writes {
   statement insert_credential_;
   statement select_cursor_;
   statement upsert_cursor_;
+  statement update_last_seen_;
 };
 
 }  // namespace parley::store

@@ -90,6 +90,18 @@ sqlite_reader::sqlite_reader(const connection_options& options, std::shared_ptr<
                "JOIN room_members m ON m.tenant_no = i.tenant_no AND m.user_no = i.user_no "
                "AND m.room_no = i.room_no LEFT JOIN delivery_state d ON d.tenant_no = i.tenant_no "
                "AND d.user_no = i.user_no AND d.room_no = i.room_no ORDER BY i.user_no"),
+      audience_(
+          *db_,
+          "SELECT r.room_id, r.type FROM room_members m JOIN rooms r ON r.room_no = m.room_no "
+          "AND r.deleted_at IS NULL AND r.type IN (1, 2) AND r.member_count <= ?3 "
+          "WHERE m.tenant_no = ?1 AND m.user_no = ?2 ORDER BY r.type LIMIT ?4"),
+      last_seen_(*db_, "SELECT last_seen FROM users WHERE user_no = ?"),
+      // From the other's rooms: of the asker's own, who chooses the question, there may be many.
+      shares_room_(*db_,
+                   "SELECT 1 FROM room_members o CROSS JOIN room_members s "
+                   "ON s.tenant_no = o.tenant_no AND s.user_no = ?3 AND s.room_no = o.room_no "
+                   "CROSS JOIN rooms r ON r.room_no = o.room_no AND r.type IN (1, 2) "
+                   "AND r.deleted_at IS NULL WHERE o.tenant_no = ?1 AND o.user_no = ?2 LIMIT 1"),
       key_(*db_,
            "SELECT call, body, seq, message_id, created_at FROM send_keys WHERE room_no = ? "
            "AND sender_no = ? AND key = ? AND created_at >= ?"),

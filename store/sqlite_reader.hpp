@@ -43,6 +43,10 @@ class sqlite_reader final : public reader {
                               std::size_t offset) override;
   result<history_page> history(room_no room, page_position from, std::size_t limit,
                                bool messages_only, std::size_t offset) override;
+  result<store::audience> audience(tenant_no tenant, const user_id& user, std::int64_t max_members,
+                                   std::size_t max_rooms) override;
+  result<presence_list> presence(tenant_no tenant, const std::optional<user_id>& self,
+                                 const std::vector<user_id>& users) override;
   result<sender_lookup> look_up(room_no room, const user_id& user,
                                 const std::optional<hash128>& key, utc_time keys_since) override;
   result<bool> is_message(room_no room, message_id message) override;
@@ -115,6 +119,9 @@ class sqlite_reader final : public reader {
   statement rooms_of_tenant_;
   statement member_;
   statement members_;
+  statement audience_;
+  statement last_seen_;
+  statement shares_room_;
   statement key_;
   statement unread_;
   statement last_message_;

@@ -215,6 +215,56 @@ result<member_list> sqlite_reader::members(room_no room, std::size_t limit, std:
   });
 }
 
+// ----------------------------------------------------------------------------------------------------------- presence
+
+result<store::audience> sqlite_reader::audience(tenant_no tenant, const user_id& user,
+                                                std::int64_t max_members, std::size_t max_rooms) {
+  return in_snapshot<store::audience>([&]() -> result<store::audience> {
+    store::audience out;
+    auto self = users_.find(tenant, user.view());
+    if (!self) return unreadable(self.error());
+    if (!*self) return out;
+    auto q = audience_.query(tenant, **self, max_members, max_rooms);
+    while (q.next()) {
+      out.rooms.push_back(room_id{q.id(0)});
+      if (static_cast<room_type>(q.integer(1)) == room_type::dm) ++out.dms;
+    }
+    if (q.failed()) return unreadable(db_->last_failure());
+    return out;
+  });
+}
+
+result<presence_list> sqlite_reader::presence(tenant_no tenant, const std::optional<user_id>& self,
+                                              const std::vector<user_id>& users) {
+  return in_snapshot<presence_list>([&]() -> result<presence_list> {
+    presence_list out;
+    std::optional<user_no> asker;
+    if (self) {
+      auto found = users_.find(tenant, self->view());
+      if (!found) return unreadable(found.error());
+      asker = *found;
+    }
+    for (const user_id& user : users) {
+      presence_list::item item;
+      item.visible = !self || *self == user;
+      auto found = users_.find(tenant, user.view());
+      if (!found) return unreadable(found.error());
+      if (*found && !item.visible && asker) {
+        auto q = shares_room_.query(tenant, **found, *asker);
+        item.visible = q.next();
+        if (q.failed()) return unreadable(db_->last_failure());
+      }
+      if (*found && item.visible) {
+        auto q = last_seen_.query(**found);
+        if (q.next()) item.last_seen = q.optional_time(0);
+        if (q.failed()) return unreadable(db_->last_failure());
+      }
+      out.users.push_back(item);
+    }
+    return out;
+  });
+}
+
 // ------------------------------------------------------------------------------------------------------------ tenants
 
 result<std::optional<tenant_row>> sqlite_reader::tenant_by_api_key(const sha256_digest& digest) {

@@ -93,6 +93,9 @@ write_result<room_seq> sqlite_writer::delete_room(tenant_no tenant, room_no room
 write_result<tenant_no> sqlite_writer::create_tenant(const new_tenant& tenant) {
   return item<tenant_no>([&] { return room_writes_.create_tenant(tenant); });
 }
+write_result<void> sqlite_writer::store_last_seen(tenant_no tenant, const user_id& user, utc_time at) {
+  return item<void>([&] { return room_writes_.store_last_seen(tenant, user, at); });
+}
 write_result<cursor_state> sqlite_writer::move_cursor(const cursor_move& move) {
   return item<cursor_state>([&] { return room_writes_.move_cursor(move); });
 }

@@ -50,6 +50,7 @@ class sqlite_writer final : public writer {
   write_result<room_seq> delete_room(tenant_no tenant, room_no room, utc_time at) override;
   write_result<tenant_no> create_tenant(const new_tenant& tenant) override;
   write_result<cursor_state> move_cursor(const cursor_move& move) override;
+  write_result<void> store_last_seen(tenant_no tenant, const user_id& user, utc_time at) override;
   write_result<std::optional<opened_room>> open_room(tenant_no tenant, room_id room,
                                                      utc_time keys_since) override;
   write_result<commit_no> commit() override;

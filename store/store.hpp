@@ -115,6 +115,7 @@ struct cursor_state {
   room_seq last_ack;
   room_seq last_read;
   bool moved = false;
+  std::int64_t member_count = 0;  ///< of the room, in the same transaction
 };
 
 struct opened_room {
@@ -174,6 +175,8 @@ class writer {
   virtual write_result<tenant_no> create_tenant(const new_tenant& tenant) = 0;
   /// max(old, new) (I14). Not a member, or no such room: item NOT_FOUND. Beyond last_seq: item VALIDATION_ERROR `seq`.
   virtual write_result<cursor_state> move_cursor(const cursor_move& move) = 0;
+  /// max(old, new). A user whom nothing in the store names is passed over.
+  virtual write_result<void> store_last_seen(tenant_no tenant, const user_id& user, utc_time at) = 0;
   /// nullopt: no such live room in this tenant.
   virtual write_result<std::optional<opened_room>> open_room(tenant_no tenant, room_id room,
                                                              utc_time keys_since) = 0;
@@ -247,6 +250,19 @@ struct member_list {
   std::int64_t member_count = 0;
   std::string next_cursor;
 };
+/// A user's dms and groups, dms first.
+struct audience {
+  std::vector<room_id> rooms;
+  std::size_t dms = 0;
+};
+struct presence_list {
+  struct item {
+    bool visible =
+        false;  ///< shares a live dm or group with the asker, or is the asker, or nobody asks
+    std::optional<utc_time> last_seen{};
+  };
+  std::vector<item> users;  ///< as asked
+};
 struct sender_lookup {
   std::optional<member_row> member;
   std::optional<used_key> key;
@@ -317,6 +333,13 @@ class reader {
   /// `messages_only`: kind message; the limits of the page count those.
   virtual result<history_page> history(room_no room, page_position from, std::size_t limit,
                                        bool messages_only, std::size_t offset) = 0;
+  /// The live dms and groups of a user with at most `max_members` members, dms first, at most `max_rooms`.
+  virtual result<store::audience> audience(tenant_no tenant, const user_id& user,
+                                           std::int64_t max_members, std::size_t max_rooms) = 0;
+  /// `self`: only of whom it shares a live dm or group with, and of itself; nullopt: of all. The unknown are not visible
+  /// to a user.
+  virtual result<presence_list> presence(tenant_no tenant, const std::optional<user_id>& self,
+                                         const std::vector<user_id>& users) = 0;
   /// What a room needs that it has not in memory (I5).
   virtual result<sender_lookup> look_up(room_no room, const user_id& user,
                                         const std::optional<hash128>& key, utc_time keys_since) = 0;

@@ -98,8 +98,8 @@ class town final : private directory_ports {
   }
   void to_room(instance_no i, const retire&) override { told.push_back("retire " + name(i)); }
   void drop_room(instance_no i) override { told.push_back("drop " + name(i)); }
-  void spawn_session(instance_no i, const user_key& u) override {
-    told.push_back("session " + name(i) + " for " + u.user.value);
+  void spawn_session(instance_no i, const user_key& u, bool successor) override {
+    told.push_back((successor ? "successor " : "session ") + name(i) + " for " + u.user.value);
   }
   void to_session(instance_no i, const attach_ptr&) override {
     told.push_back("attach to " + name(i));
@@ -109,6 +109,12 @@ class town final : private directory_ports {
   }
   void to_session(instance_no i, const move_cursors_ptr&) override {
     told.push_back("cursors to " + name(i));
+  }
+  void to_session(instance_no i, const set_presence_ptr&) override {
+    told.push_back("presence to " + name(i));
+  }
+  void to_session(instance_no i, const type_in_room_ptr&) override {
+    told.push_back("typing to " + name(i));
   }
   void stop_session(instance_no i) override { told.push_back("stop " + name(i)); }
   void spawn_tenant(instance_no i, tenant_no t) override {
@@ -125,6 +131,10 @@ class town final : private directory_ports {
     for (const auto& item : m->items) replies_given.emplace_back(item.call, item.outcome);
   }
   void answer(gateway_no, authenticated_ptr m) override { authentications.push_back(std::move(m)); }
+  void answer(gateway_no, session_done_ptr m) override {
+    told.push_back(m->failure ? "refused" : "done");
+  }
+  void forget_presence(const user_key& u) override { told.push_back("forget " + u.user.value); }
   void session_lost_to_all(const session_lost& m) override {
     told.push_back("lost session of " + m.user.user.value);
   }
@@ -411,9 +421,33 @@ TEST_SUITE("DESIGN I13 one session of a user") {
     t.take();
     t.it.session_down({acme, ann}, instance_no{1});
     t.it.session_down({acme, ann}, instance_no{1});
-    CHECK(t.take() == words_told{"lost session of ann"});
+    CHECK(t.take() == words_told{"lost session of ann", "successor 2 for ann"});
     t.attaches(ann, 2);
-    CHECK(t.take() == words_told{"session 2 for ann", "attach to 2"});
+    CHECK(t.take() == words_told{"attach to 2"});
+  }
+  TEST_CASE("a successor that dies with nothing to do has none; the table forgets the user") {
+    town t;
+    t.attaches(ann, 1);
+    t.it.session_down({acme, ann}, instance_no{1});
+    t.take();
+    t.it.session_down({acme, ann}, instance_no{2});
+    CHECK(t.take() == words_told{"lost session of ann", "forget ann"});
+    CHECK(t.it.sessions() == 0);
+    t.attaches(ann, 2);
+    CHECK(t.take() == words_told{"session 3 for ann", "attach to 3"});
+  }
+  TEST_CASE("typing and presence.set go to the session; without one they are refused") {
+    town t;
+    const auto asks = [&] {
+      t.it.on(std::make_shared<const set_presence>(set_presence{{acme, ann}, {}, {}, true}));
+      t.it.on(std::make_shared<const type_in_room>(type_in_room{{acme, ann}, {}, {}, {}}));
+    };
+    asks();
+    CHECK(t.take() == words_told{"refused", "refused"});
+    t.attaches(ann, 1);
+    t.take();
+    asks();
+    CHECK(t.take() == words_told{"presence to 1", "typing to 1"});
   }
 }
 

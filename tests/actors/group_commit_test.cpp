@@ -38,6 +38,8 @@ class scripted_writer final : public store::writer {
   std::optional<write_error> open_fails;
   std::map<std::string, write_error> item_fails;  ///< by what is executed
   bool room_exists = true;
+  bool cursors_move = true;
+  std::int64_t member_count = 51;  ///< too many for receipts
   store::created_room next_created;
 
   store::write_result<void> begin() override {
@@ -60,7 +62,11 @@ class scripted_writer final : public store::writer {
   }
   store::write_result<store::cursor_state> move_cursor(const store::cursor_move& move) override {
     return step("cursor " + move.user.value,
-                store::cursor_state{room_no{5}, move.seq, room_seq{0}, true});
+                store::cursor_state{room_no{5}, move.seq, room_seq{2}, cursors_move, member_count});
+  }
+  store::write_result<void> store_last_seen(tenant_no, const user_id& user, utc_time) override {
+    if (auto done = step("seen " + user.value, 0); !done) return done.error();
+    return {};
   }
   store::write_result<std::optional<store::opened_room>> open_room(tenant_no, room_id room,
                                                                    utc_time) override {
@@ -108,6 +114,7 @@ class log_of_words final : public storage_ports {
   std::vector<lost_ptr> losses;
   std::vector<cursors_stored_ptr> cursors;
   std::vector<created_ptr> creations;
+  std::vector<cursors_shown_ptr> shown;
 
   void to_room(instance_no i, opened_ptr m) override {
     told.push_back("opened " + name(i));
@@ -142,6 +149,10 @@ class log_of_words final : public storage_ports {
   void publish(publish_ptr m) override {
     told.push_back("publish");
     publishes.push_back(std::move(m));
+  }
+  void show(cursors_shown_ptr m) override {
+    told.push_back("show " + std::to_string(m->items.size()));
+    shown.push_back(std::move(m));
   }
   void writable(bool yes) override { told.push_back(yes ? "writable" : "not writable"); }
   void fatal(const error&) override { told.push_back("fatal"); }
@@ -498,6 +509,82 @@ TEST_SUITE("DESIGN I14 cursors") {
     s.move(instance_no{8}, 3);
     CHECK(s.run() == words_told{"cursors to session 8"});
     CHECK(s.out.cursors[0]->rooms.size() == 3);
+  }
+}
+
+TEST_SUITE("I14 receipts are shown after their commit") {
+  TEST_CASE("what a commit moved is shown once to all, before its own answers, with the room") {
+    storage s;
+    s.writer.member_count = 50;
+    s.move(instance_no{8}, 2);
+    s.move(std::nullopt, 1);
+    CHECK(s.out.told.empty());
+    CHECK(s.run() == words_told{"show 3", "cursors to session 8", "cursors to gateway 2"});
+    const auto& first = s.out.shown.at(0)->items.at(0);
+    CHECK(first.room == key_of(0));
+    CHECK(first.user == ann);
+    CHECK(!first.read);
+    CHECK(first.seq == room_seq{3});
+  }
+  TEST_CASE("of a read the read position is shown") {
+    storage s;
+    s.writer.member_count = 2;
+    auto moves = std::make_shared<move_cursors>();
+    moves->user = {acme, ann};
+    moves->read = true;
+    moves->rooms = {{room_id_of(1), room_seq{3}}};
+    s.it.on(std::make_shared<const store_cursors>(store_cursors{std::nullopt, moves}));
+    s.run();
+    CHECK(s.out.shown.at(0)->items.at(0).read);
+    CHECK(s.out.shown.at(0)->items.at(0).seq == room_seq{2});
+  }
+  TEST_CASE("in a room of more than receipt_max_members nothing is shown") {
+    storage s;
+    s.writer.member_count = 51;
+    s.move(instance_no{8});
+    CHECK(s.run() == words_told{"cursors to session 8"});
+  }
+  TEST_CASE("a cursor that stood there already is not shown") {
+    storage s;
+    s.writer.member_count = 2;
+    s.writer.cursors_move = false;
+    s.move(instance_no{8});
+    CHECK(s.run() == words_told{"cursors to session 8"});
+  }
+  TEST_CASE("of a failed commit, and of a refused cursor, nothing is shown") {
+    storage s;
+    s.writer.member_count = 2;
+    s.writer.commit_fails = failure(failure_scope::batch);
+    s.move(instance_no{8});
+    CHECK(s.run() == words_told{"cursors to session 8"});
+    s.writer.commit_fails.reset();
+    s.writer.item_fails.emplace("cursor ann", failure(failure_scope::item));
+    s.move(instance_no{8});
+    CHECK(s.run() == words_told{"cursors to session 8"});
+  }
+}
+
+TEST_SUITE("SPEC 5 when somebody was last seen") {
+  const auto leaves = [](storage& s) {
+    s.it.on(std::make_shared<const store_last_seen>(store_last_seen{{acme, ann}, noon}));
+  };
+  TEST_CASE("it is stored with whatever else is committed, and nobody is told") {
+    storage s;
+    leaves(s);
+    CHECK(s.it.has_work());
+    s.move(instance_no{8});
+    CHECK(s.run() == words_told{"cursors to session 8"});
+    CHECK(s.writer.commits == std::vector<words_told>{{"cursor ann", "seen ann"}});
+    CHECK(!s.it.has_work());
+  }
+  TEST_CASE("a full disk forgets it") {
+    storage s;
+    s.writer.commit_fails = failure(failure_scope::full);
+    leaves(s);
+    s.run();
+    leaves(s);
+    CHECK(s.run().empty());
+    CHECK(!s.it.has_work());
   }
 }
 

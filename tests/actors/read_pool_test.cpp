@@ -103,6 +103,13 @@ class gated_reader final : public store::reader {
                                       std::size_t) override {
     return no();
   }
+  result<store::audience> audience(tenant_no, const user_id&, std::int64_t, std::size_t) override {
+    return no();
+  }
+  result<store::presence_list> presence(tenant_no, const std::optional<user_id>&,
+                                        const std::vector<user_id>&) override {
+    return no();
+  }
   result<store::sender_lookup> look_up(room_no, const user_id&, const std::optional<hash128>&,
                                        utc_time) override {
     return no();

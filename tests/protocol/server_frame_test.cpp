@@ -343,4 +343,14 @@ TEST_SUITE("SPEC 5 server frames") {
     CHECK(line(append_server_shutdown, std::chrono::milliseconds{512}) ==
           R"({"type":"server.shutdown","reconnect_after_ms":512})");
   }
+  TEST_CASE("what is shown and not kept") {
+    CHECK(line(append_typing, lobby, "an\"n", true) ==
+          R"({"type":"typing","room_id":"01890a5d-ac96-774b-bcce-b302099a8057","user_id":"an\"n","action":"start"})");
+    CHECK(line(append_typing, lobby, "ann", false) ==
+          R"({"type":"typing","room_id":"01890a5d-ac96-774b-bcce-b302099a8057","user_id":"ann","action":"stop"})");
+    CHECK(line(append_presence_update, "ann", "away", std::nullopt) ==
+          R"({"type":"presence.update","user_id":"ann","status":"away"})");
+    CHECK(line(append_presence_update, "ann", "offline", from_unix_ms(1790000000123)) ==
+          R"({"type":"presence.update","user_id":"ann","status":"offline","last_seen":"2026-09-21T14:13:20.123Z"})");
+  }
 }

@@ -81,8 +81,10 @@ void world::act_of(device& d) {
     send(&d);  // over REST while its socket is not greeted
   } else if (roll < 780) {
     acknowledge(d);
-  } else if (roll < 880) {
+  } else if (roll < 850) {
     subscribe(d);
+  } else if (roll < 890) {
+    show_oneself(d);
   } else if (!d.automatic || dice_.permille(300)) {
     sync(d, false);
   }
@@ -97,7 +99,9 @@ void world::connect(device& d) {
                                           weather_.node.subscriptions.max_subscriptions});
   d.line->eyes.acknowledged = acknowledged_[d.user];
   trace(d.user.user.value + (d.automatic ? " connects" : " connects, manual"));
-  g.connect(d.line, weather_.max_connections);
+  // Two of a user's devices may say the same name: the later one replaces the other.
+  g.connect(d.line, weather_.max_connections,
+            dice_.permille(200) ? "device " + std::to_string(dice_.below(2)) : std::string{});
 }
 
 void world::read(device& d, std::size_t frames) {
@@ -115,7 +119,7 @@ void world::take(device& d, const seen_frame& f) {
     if (!d.automatic && !ending_) sync(d, true);
   } else if (f.is_entry) {
     d.seen[f.room] = *f.seq;
-  } else if (f.type == "ack.received" || f.type == "read.received") {
+  } else if ((f.type == "ack.received" || f.type == "read.received") && f.user == d.user.user.value) {
     auto& known = acknowledged_[d.user][f.room];
     known = std::max(known, *f.seq);
   } else if (f.type == "sync.complete") {
@@ -219,6 +223,25 @@ void world::acknowledge(device& d) {
   const reply_refs refs{next_request(d), {}, {}};
   d.line->eyes.asks(refs.request_id, rooms.size());
   node_->at(d.line->gateway).move_cursors(d.line, refs, dice_.permille(300), std::move(rooms));
+}
+
+/// Typing, away, back again.
+void world::show_oneself(device& d) {
+  auto& g = node_->at(d.line->gateway);
+  const auto room = some_room(d.user);
+  reply_refs refs{next_request(d), {}, {}};
+  if (dice_.permille(300)) {
+    d.line->eyes.asks(refs.request_id);
+    g.set_presence(d.line, refs, dice_.permille(500));
+    return;
+  }
+  using action = type_in_room::action;
+  const auto what = dice_.permille(600)   ? action::start
+                    : dice_.permille(700) ? action::stop
+                                          : action::sent;
+  refs.room_id = room.id.to_string();
+  if (what != action::sent) d.line->eyes.asks(refs.request_id);
+  g.type(d.line, refs, room, what);
 }
 
 // ---- what is live -------------------------------------------------------------------------------------------------------

@@ -26,14 +26,14 @@ gateway::gateway(node& of, gateway_no no, const net::subscriptions_options& opti
 
 // ---- connections ------------------------------------------------------------------------------------------------------
 
-void gateway::connect(const line_ptr& l, std::uint32_t max_connections) {
+void gateway::connect(const line_ptr& l, std::uint32_t max_connections, std::string device) {
   l->ref = ++last_connection_;
   l->gateway = no_.value;
   lines_.emplace(l->ref, l);
   subscriptions_.add(l->ref, l->user,
                      l->automatic ? net::sync_mode::automatic : net::sync_mode::manual);
-  node_.to_directory(no_,
-                     std::make_shared<const attach>(attach{l->user, no_, l->ref, max_connections}));
+  node_.to_directory(no_, std::make_shared<const attach>(
+                              attach{l->user, no_, l->ref, max_connections, std::move(device)}));
 }
 
 void gateway::on(const attached& m) {
@@ -149,6 +149,22 @@ void gateway::move_cursors(const line_ptr& l, const reply_refs& refs, bool read,
                               l->user, {no_, call}, l->ref, read, std::move(rooms)}));
 }
 
+void gateway::set_presence(const line_ptr& l, const reply_refs& refs, bool away) {
+  const auto call = ++last_call_;
+  session_calls_.emplace(call, cursor_call{l, refs, l->user});
+  node_.to_directory(no_, std::make_shared<const actors::set_presence>(
+                              actors::set_presence{l->user, {no_, call}, l->ref, away}));
+}
+
+void gateway::type(const line_ptr& l, const reply_refs& refs, const room_id& room,
+                   type_in_room::action what) {
+  const auto call = ++last_call_;
+  if (what != type_in_room::action::sent)
+    session_calls_.emplace(call, cursor_call{l, refs, l->user});
+  node_.to_directory(no_, std::make_shared<const type_in_room>(
+                              type_in_room{l->user, {no_, call}, l->ref, room, what}));
+}
+
 void gateway::create_room(store::new_room room, std::function<void(const created*)> done) {
   const auto call = ++last_call_;
   creations_.emplace(call, std::move(done));
@@ -212,10 +228,29 @@ void gateway::on(const cursors_stored_ptr& m) {
 void gateway::on(const receipt_ptr& m) {
   if (!lines_.contains(m->connection)) return;
   for (const auto& [room, seq] : m->rooms) {
-    send(m->connection, encoded([&](std::string& out) {
-           append_cursor_received(out, {}, m->read, room, seq, m->user.value);
-         }));
+    ephemerals_.send(m->connection, encoded([&](std::string& out) {
+                       append_cursor_received(out, {}, m->read, room, seq, m->user.value);
+                     }));
   }
+}
+
+void gateway::on(const session_done_ptr& m) {
+  const auto it = session_calls_.find(m->call);
+  expect(it != session_calls_.end(), "SPEC 2.5 a session call is answered twice");
+  const auto call = std::move(it->second);
+  session_calls_.erase(it);
+  const auto l = call.asker.lock();
+  if (!l || !l->open) return;
+  if (m->failure) {
+    reply_error(l, call.refs, *m->failure);
+  } else {
+    send(l->ref, encoded([&](std::string& out) { append_ok(out, call.refs); }));
+  }
+}
+
+void gateway::on(const close_connection& m) {
+  const auto it = lines_.find(m.connection);
+  if (it != lines_.end()) close(line_ptr{it->second}, m.code);
 }
 
 void gateway::on(call_no call, const read_result& answer) {
@@ -229,7 +264,10 @@ bool gateway::run(std::size_t max_sends) {
   return true;
 }
 
-void gateway::tick() { subscriptions_.tick(); }
+void gateway::tick() {
+  subscriptions_.tick();
+  ephemerals_.tick();
+}
 
 void gateway::expire_calls(const std::function<bool(const room_command&)>& may_be_lost,
                            const std::function<bool(const user_key&)>& cursors_may_be_lost) {
@@ -242,6 +280,11 @@ void gateway::expire_calls(const std::function<bool(const room_command&)>& may_b
   auto cursors = std::exchange(cursor_calls_, {});
   for (auto& [no, call] : cursors) {
     expect(cursors_may_be_lost(call.user), "SPEC 2.5 a cursor call was never answered",
+           [&] { return call.user.user.value; });
+  }
+  auto sessions = std::exchange(session_calls_, {});
+  for (auto& [no, call] : sessions) {
+    expect(cursors_may_be_lost(call.user), "SPEC 2.5 a session call was never answered",
            [&] { return call.user.user.value; });
   }
   expect(creations_.empty(), "SPEC 2.5 a creation was never answered");
@@ -266,6 +309,11 @@ void gateway::send(connection_ref c, const frame_ptr& f) {
 std::size_t gateway::space(connection_ref c) const {
   const auto& l = *lines_.at(c);
   return l.max_bytes > l.unread_bytes ? l.max_bytes - l.unread_bytes : 0;
+}
+
+bool gateway::keeps_up(connection_ref c) const {
+  const auto& l = *lines_.at(c);
+  return l.unread_bytes <= l.max_bytes / 2;
 }
 
 bool gateway::takes(connection_ref c, std::size_t bytes) const {

@@ -2,6 +2,7 @@
 /// One gateway of the simulated node: `subscriptions` as it is, and round it only what net/gateway does: attach, hello,
 /// start; client frames to commands, answers to frames; bytes owed to each reader, bounded.
 
+#include "net/ephemerals.hpp"
 #include "net/subscriptions.hpp"
 #include "tests/sim/seen_frame.hpp"
 #include "tests/sim/witness.hpp"
@@ -46,12 +47,12 @@ using line_ptr = std::shared_ptr<line>;
 /// What became of a call; nullptr: its deadline came first.
 using call_done = std::function<void(const actors::room_outcome*)>;
 
-class gateway final : public net::delivery_ports {
+class gateway final : public net::delivery_ports, private net::ephemeral_ports {
  public:
   gateway(node& of, actors::gateway_no no, const net::subscriptions_options& options);
 
   // The clients' side.
-  void connect(const line_ptr& l, std::uint32_t max_connections);
+  void connect(const line_ptr& l, std::uint32_t max_connections, std::string device = {});
   void close(const line_ptr& l, close_code why);
   /// The client takes some frames off the wire.
   void read(const line_ptr& l, std::size_t frames,
@@ -63,6 +64,9 @@ class gateway final : public net::delivery_ports {
   void unsubscribe(const line_ptr& l, const reply_refs& refs, const room_id& room);
   void move_cursors(const line_ptr& l, const reply_refs& refs, bool read,
                     std::vector<std::pair<room_id, room_seq>> rooms);
+  void set_presence(const line_ptr& l, const reply_refs& refs, bool away);
+  void type(const line_ptr& l, const reply_refs& refs, const room_id& room,
+            actors::type_in_room::action what);
   /// REST.
   void call(actors::room_command command, call_done done);
   void create_room(store::new_room room, std::function<void(const actors::created*)> done);
@@ -74,6 +78,11 @@ class gateway final : public net::delivery_ports {
   void on(const actors::created_ptr& m);
   void on(const actors::cursors_stored_ptr& m);
   void on(const actors::receipt_ptr& m);
+  void on(const actors::cursors_shown_ptr& m) { ephemerals_.on(m); }
+  void on(const actors::presence_shown_ptr& m) { ephemerals_.on(m); }
+  void on(const actors::typing_shown_ptr& m) { ephemerals_.on(m); }
+  void on(const actors::session_done_ptr& m);
+  void on(const actors::close_connection& m);
   void on(const actors::session_lost& m);
   void on(actors::call_no call, const actors::read_result& answer);
 
@@ -88,7 +97,7 @@ class gateway final : public net::delivery_ports {
   [[nodiscard]] const net::subscriptions& readers() const { return subscriptions_; }
   [[nodiscard]] std::size_t connections() const { return lines_.size(); }
   [[nodiscard]] std::size_t open_calls() const {
-    return calls_.size() + cursor_calls_.size() + creations_.size();
+    return calls_.size() + cursor_calls_.size() + session_calls_.size() + creations_.size();
   }
   void check() const;
 
@@ -100,6 +109,9 @@ class gateway final : public net::delivery_ports {
   bool read(actors::call_no call, tenant_no tenant, actors::read_query q) override;
   void restart(actors::connection_ref c) override { restarting_.push_back(c); }
   void wake() override { awake_ = true; }
+  // ephemeral_ports
+  [[nodiscard]] bool keeps_up(actors::connection_ref c) const override;
+  void send_ephemeral(actors::connection_ref c, const frame_ptr& f) override { send(c, f); }
 
   struct open_call {
     actors::room_command_ptr command;
@@ -117,9 +129,11 @@ class gateway final : public net::delivery_ports {
   node& node_;
   const actors::gateway_no no_;
   net::subscriptions subscriptions_;
+  net::ephemerals ephemerals_{subscriptions_, *this};
   std::unordered_map<actors::connection_ref, line_ptr> lines_;
   std::unordered_map<actors::call_no, open_call> calls_;
   std::unordered_map<actors::call_no, cursor_call> cursor_calls_;
+  std::unordered_map<actors::call_no, cursor_call> session_calls_;
   std::unordered_map<actors::call_no, std::function<void(const actors::created*)>> creations_;
   frame_eyes eyes_;
   actors::connection_ref last_connection_{};

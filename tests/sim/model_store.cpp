@@ -228,7 +228,13 @@ store::write_result<store::cursor_state> model_store::move_cursor(const store::c
   if (move.read) cursor.last_read = std::max(cursor.last_read, move.seq);
   auto out = cursor;
   out.moved = cursor.last_ack != before.last_ack || cursor.last_read != before.last_read;
+  out.member_count = static_cast<std::int64_t>(room.members.size());
   return out;
+}
+
+store::write_result<void> model_store::store_last_seen(tenant_no, const user_id&, utc_time) {
+  expect(work_ != nullptr, "a user's last_seen is stored outside a transaction");
+  return {};
 }
 
 store::write_result<std::optional<store::opened_room>> model_store::open_room(tenant_no tenant,
@@ -361,6 +367,25 @@ result<bool> model_reader::is_message(room_no room, message_id message) {
   return false;
 }
 
+result<store::audience> model_reader::audience(tenant_no tenant, const user_id& user,
+                                               std::int64_t max_members, std::size_t) {
+  store::audience out;
+  for (const auto type : {room_type::dm, room_type::group}) {
+    for (const auto& [no, room] : snapshot_->rooms) {
+      if (!room->deleted && room->tenant == tenant && room->info.type == type &&
+          room->members.contains(user) &&
+          static_cast<std::int64_t>(room->members.size()) <= max_members)
+        out.rooms.push_back(room->info.id);
+    }
+    if (type == room_type::dm) out.dms = out.rooms.size();
+  }
+  return out;
+}
+
+result<store::presence_list> model_reader::presence(tenant_no, const std::optional<user_id>&,
+                                                    const std::vector<user_id>&) {
+  return unreadable();
+}
 result<store::room_list> model_reader::rooms_of(tenant_no, const user_id&, std::size_t,
                                                 std::string_view, std::size_t) {
   return unreadable();

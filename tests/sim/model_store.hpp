@@ -87,6 +87,8 @@ class model_store final : public store::writer {
   store::write_result<room_seq> delete_room(tenant_no tenant, room_no room, utc_time at) override;
   store::write_result<tenant_no> create_tenant(const store::new_tenant& tenant) override;
   store::write_result<store::cursor_state> move_cursor(const store::cursor_move& move) override;
+  store::write_result<void> store_last_seen(tenant_no tenant, const user_id& user,
+                                            utc_time at) override;
   store::write_result<std::optional<store::opened_room>> open_room(tenant_no tenant, room_id room,
                                                                    utc_time keys_since) override;
   store::write_result<commit_no> commit() override;
@@ -121,12 +123,16 @@ class model_reader final : public store::reader {
   result<std::optional<store::room_view>> room(tenant_no tenant, room_id room,
                                                const std::optional<user_id>& self) override;
   result<bool> room_exists(tenant_no tenant, room_id room) override;
+  result<store::audience> audience(tenant_no tenant, const user_id& user, std::int64_t max_members,
+                                   std::size_t max_rooms) override;
   result<store::sender_lookup> look_up(room_no room, const user_id& user,
                                        const std::optional<hash128>& key,
                                        utc_time keys_since) override;
   result<bool> is_message(room_no room, message_id message) override;
 
   // What the simulated node never asks.
+  result<store::presence_list> presence(tenant_no, const std::optional<user_id>&,
+                                        const std::vector<user_id>&) override;
   result<store::room_list> rooms_of(tenant_no, const user_id&, std::size_t, std::string_view,
                                     std::size_t) override;
   result<store::room_list> rooms_of_tenant(tenant_no, std::size_t, std::string_view,

@@ -1,5 +1,6 @@
 #include "tests/sim/node.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace parley::sim {
@@ -101,12 +102,13 @@ class node::room_shell final : public room_ports {
 
 class node::session_shell final : public session_ports {
  public:
-  session_shell(node& n, instance_no i, const user_key& user)
+  session_shell(node& n, instance_no i, const user_key& user, bool successor)
       : node_(n),
         instance_(i),
-        session_(user, i, *this) {}
+        session_(user, i, *this, n.clock_, n.options_.session, successor) {}
 
   session& decisions() { return session_; }
+  std::optional<mono_time> wake;
 
   void to_gateway(gateway_no g, const attached& m) override {
     node_.to_gateway(session_address(instance_), g, "attached", [m](gateway& to) { to.on(m); });
@@ -116,6 +118,27 @@ class node::session_shell final : public session_ports {
   }
   void to_gateway(gateway_no g, receipt_ptr m) override {
     node_.to_gateway(session_address(instance_), g, "receipt", [m](gateway& to) { to.on(m); });
+  }
+  void to_gateway(gateway_no g, session_done_ptr m) override {
+    node_.to_gateway(session_address(instance_), g, "session done", [m](gateway& to) { to.on(m); });
+  }
+  void to_gateway(gateway_no g, const close_connection& m) override {
+    node_.to_gateway(session_address(instance_), g, "close", [m](gateway& to) { to.on(m); });
+  }
+  void to_gateways(presence_shown_ptr m) override { to_all("presence", m); }
+  void to_gateways(typing_shown_ptr m) override { to_all("typing", m); }
+  bool read(call_no call, read_query q) override {
+    return node_.read(session_address(instance_), call, std::move(q),
+                      [n = &node_, i = instance_](call_no c, const read_result& r) {
+                        const auto it = n->sessions_.find(i);
+                        if (it != n->sessions_.end()) it->second->decisions().on(c, r);
+                      });
+  }
+  void list_as(presence_status) override {}
+  void wake_at(mono_time when) override { wake = when; }
+  void to_storage(store_last_seen_ptr m) override {
+    node_.messages.send(session_address(instance_), the_storage, "store last_seen",
+                        [n = &node_, m] { n->storage_take(m); });
   }
   void to_storage(store_cursors_ptr m) override {
     node_.messages.send(session_address(instance_), the_storage, "store cursors",
@@ -127,6 +150,13 @@ class node::session_shell final : public session_ports {
   }
 
  private:
+  template <class M>
+  void to_all(const char* label, const M& m) {
+    for (std::size_t g = 0; g < node_.gateways_.size(); ++g) {
+      node_.to_gateway(session_address(instance_), gateway_no{static_cast<std::uint32_t>(g)}, label,
+                       [m](gateway& to) { to.on(m); });
+    }
+  }
   node& node_;
   const instance_no instance_;
   session session_;
@@ -161,6 +191,12 @@ class node::storage_shell final : public storage_ports {
   }
   void to_gateway(gateway_no, tenant_created_ptr) override {}
   void publish(publish_ptr m) override { node_.publish(m); }
+  void show(cursors_shown_ptr m) override {
+    for (std::size_t g = 0; g < node_.gateways_.size(); ++g) {
+      node_.to_gateway(the_storage, gateway_no{static_cast<std::uint32_t>(g)}, "cursors shown",
+                       [m](gateway& to) { to.on(m); });
+    }
+  }
   void writable(bool) override {}
   void fatal(const error&) override { node_.fatal_ = true; }
 
@@ -192,8 +228,10 @@ class node::directory_shell final : public directory_ports {
     node_.messages.send(the_directory, room_address(i), "drop",
                         [n = &node_, i] { n->rooms_.erase(i); });
   }
-  void spawn_session(instance_no i, const user_key& user) override {
-    node_.sessions_[i] = std::make_unique<session_shell>(node_, i, user);
+  void spawn_session(instance_no i, const user_key& user, bool successor) override {
+    auto& shell = node_.sessions_[i];
+    shell = std::make_unique<session_shell>(node_, i, user, successor);
+    shell->decisions().start();
   }
   void to_session(instance_no i, const attach_ptr& m) override {
     node_.to_session(the_directory, i, "attach", [m](session& to) { to.on(*m); });
@@ -203,6 +241,12 @@ class node::directory_shell final : public directory_ports {
   }
   void to_session(instance_no i, const move_cursors_ptr& m) override {
     node_.to_session(the_directory, i, "move cursors", [m](session& to) { to.on(m); });
+  }
+  void to_session(instance_no i, const set_presence_ptr& m) override {
+    node_.to_session(the_directory, i, "presence", [m](session& to) { to.on(*m); });
+  }
+  void to_session(instance_no i, const type_in_room_ptr& m) override {
+    node_.to_session(the_directory, i, "typing", [m](session& to) { to.on(*m); });
   }
   void stop_session(instance_no i) override {
     node_.messages.send(the_directory, session_address(i), "stop",
@@ -218,6 +262,10 @@ class node::directory_shell final : public directory_ports {
     node_.to_gateway(the_directory, g, "replies", [m](gateway& to) { to.on(m); });
   }
   void answer(gateway_no, authenticated_ptr) override {}
+  void answer(gateway_no g, session_done_ptr m) override {
+    node_.to_gateway(the_directory, g, "session done", [m](gateway& to) { to.on(m); });
+  }
+  void forget_presence(const user_key&) override {}
   void session_lost_to_all(const session_lost& m) override {
     for (std::size_t g = 0; g < node_.gateways_.size(); ++g) {
       node_.to_gateway(the_directory, gateway_no{static_cast<std::uint32_t>(g)}, "session lost",
@@ -262,6 +310,22 @@ const group_commit& node::storage() const { return storage_->decisions(); }
 void node::run_storage() { storage_->decisions().run(); }
 void node::maintain_storage() { storage_->decisions().maintain(clock_.mono(), clock_.now()); }
 void node::tick_directory() { directory_->tick(clock_.mono()); }
+
+bool node::wake_sessions() {
+  bool any = false;
+  for (const auto& [i, shell] : sessions_) {
+    if (!shell->wake || *shell->wake > clock_.mono()) continue;
+    shell->wake.reset();
+    shell->decisions().wake();
+    any = true;
+  }
+  return any;
+}
+
+bool node::sessions_wait() const {
+  return std::any_of(sessions_.begin(), sessions_.end(),
+                     [](const auto& s) { return s.second->wake.has_value(); });
+}
 
 template <class M>
 void node::storage_take(const M& m) {
@@ -352,6 +416,12 @@ void node::to_directory(gateway_no from, const detach_ptr& m) {
 }
 void node::to_directory(gateway_no from, const move_cursors_ptr& m) {
   messages.send(of(from), the_directory, "move cursors", [this, m] { directory_->on(m); });
+}
+void node::to_directory(gateway_no from, const set_presence_ptr& m) {
+  messages.send(of(from), the_directory, "presence", [this, m] { directory_->on(m); });
+}
+void node::to_directory(gateway_no from, const type_in_room_ptr& m) {
+  messages.send(of(from), the_directory, "typing", [this, m] { directory_->on(m); });
 }
 void node::to_storage(gateway_no from, const create_room_ptr& m) {
   messages.send(of(from), the_storage, "create room", [this, m] { storage_take(m); });

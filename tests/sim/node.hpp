@@ -21,6 +21,7 @@ struct node_options {
   std::size_t gateways = 1;
   net::subscriptions_options subscriptions;
   actors::directory_options directory;
+  actors::session_options session;
   std::size_t admission_rows = 1000;
   unsigned read_refused = 0;  ///< permille: the readers' queue is full
   /// The classes' own invariants are checked after each step. Off where a planted defect must be seen from outside.
@@ -51,6 +52,10 @@ class node {
   void run_storage();
   void maintain_storage();
   void tick_directory();
+  /// Sessions that asked to be woken by now are. False: none.
+  bool wake_sessions();
+  /// Some session waits for a moment to come.
+  [[nodiscard]] bool sessions_wait() const;
   void check() const;
 
   /// An exception ends an actor. False: there is none.
@@ -65,6 +70,8 @@ class node {
   void to_directory(actors::gateway_no from, const actors::attach_ptr& m);
   void to_directory(actors::gateway_no from, const actors::detach_ptr& m);
   void to_directory(actors::gateway_no from, const actors::move_cursors_ptr& m);
+  void to_directory(actors::gateway_no from, const actors::set_presence_ptr& m);
+  void to_directory(actors::gateway_no from, const actors::type_in_room_ptr& m);
   void to_storage(actors::gateway_no from, const actors::create_room_ptr& m);
   bool read(address asker, actors::call_no call, actors::read_query q,
             std::function<void(actors::call_no, const actors::read_result&)> answer);

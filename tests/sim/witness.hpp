@@ -63,6 +63,8 @@ class witness {
   struct sync_request {
     std::string request_id;
     std::map<std::string, std::optional<std::int64_t>> open;  ///< rooms without an outcome yet
+    /// Of these: a gap was stated that may have been the outcome, or an unasked one of the live room.
+    std::set<std::string> overtaken;
     std::size_t listed = 0;
     bool rest = false;
     bool epoch_agrees = false;
@@ -74,6 +76,11 @@ class witness {
   [[nodiscard]] bool is_member(const stored_room& room) const;
   [[nodiscard]] bool ever_left(const stored_room& room) const;
   void begins(room_view& view, const stored_room* room) const;
+  void receipt_seen(const seen_frame& f);
+  void typing_seen(const seen_frame& f);
+  void presence_seen(const seen_frame& f) const;
+  [[nodiscard]] bool may_read_live(const std::string& room) const;
+  [[nodiscard]] static bool was_member(const stored_room& room, const std::string& user);
   void entry_seen(const seen_frame& f);
   void outcome_seen(const seen_frame& f);
   void start_seen(const seen_frame& f);

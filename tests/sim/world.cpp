@@ -21,6 +21,11 @@ weather weather_of(std::uint64_t seed) {
   weather w;
   w.node.gateways = seed % 2 == 0 ? 1 : 3;
   w.node.directory.room_idle = milliseconds{chance.between(50, 2000)};
+  w.node.session.presence_grace = milliseconds{50};
+  w.node.session.presence_interval = milliseconds{20};
+  w.node.session.retry_interval = milliseconds{20};
+  w.node.session.typing_interval = milliseconds{10};
+  w.node.session.typing_timeout = milliseconds{30};
   w.node.subscriptions.epoch = epoch_id{"epoch-1"};
   w.node.subscriptions.sync_max_events =
       static_cast<std::uint32_t>(chance.permille(700) ? 1000 : chance.between(1, 12));
@@ -160,6 +165,8 @@ void world::step() {
     node_->tick_directory();
   } else if (roll < pace_ + 365) {
     node_->maintain_storage();
+  } else if (roll < pace_ + 375) {
+    if (node_->wake_sessions()) trace("sessions wake");
   } else if (node_->messages.deliver_one()) {
     if (tracing_) trace(std::string{"delivered: "} + node_->messages.last_label());
   }
@@ -217,6 +224,7 @@ void world::settle() {
       node_->run_storage();
       busy = true;
     }
+    busy |= node_->wake_sessions();
     for (std::size_t g = 0; g < node_->gateways(); ++g) busy |= node_->at(g).run(64);
     for (auto& d : devices_) {
       if (d->line && !d->line->unread.empty()) {
@@ -230,7 +238,7 @@ void world::settle() {
       quiet = 0;
       continue;
     }
-    ++quiet;
+    quiet = node_->sessions_wait() ? 0 : quiet + 1;
     clock_.advance(milliseconds{100});
     for (std::size_t g = 0; g < node_->gateways(); ++g) node_->at(g).tick();
     node_->maintain_storage();

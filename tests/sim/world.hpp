@@ -80,6 +80,7 @@ class world {
   void sync(device& d, bool first);
   void subscribe(device& d);
   void acknowledge(device& d);
+  void show_oneself(device& d);
   void change_members();
   void create_room(tenant_no tenant);
   void call(actors::room_command command);
