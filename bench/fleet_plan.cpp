@@ -54,4 +54,29 @@ fleet_plan plan_shuffled(std::uint32_t connections, std::uint32_t rooms_each, st
   return plan;
 }
 
+fleet_plan plan_audience(std::uint32_t talkers, std::uint32_t audience, std::uint32_t rooms,
+                         std::uint32_t rooms_each, std::uint64_t seed) {
+  fleet_plan plan;
+  plan.connections = talkers + audience;
+  plan.rooms.resize(rooms);
+  for (std::uint32_t room = 0; room < rooms; ++room) plan.rooms[room].push_back(room % talkers);
+  std::mt19937_64 random{seed};
+  std::vector<std::uint32_t> everybody(audience);
+  std::iota(everybody.begin(), everybody.end(), talkers);
+  std::uint64_t next = 0;  // dealt out in turn, over all layers: rooms differ by one or two members
+  for (std::uint32_t layer = 0; layer < rooms_each; ++layer) {
+    std::shuffle(everybody.begin(), everybody.end(), random);
+    for (const std::uint32_t connection : everybody) {
+      const auto has_already = [&](std::uint64_t room) {
+        const auto& members = plan.rooms[room % rooms];
+        return std::ranges::find(members, connection) != members.end();
+      };
+      std::uint64_t room = next++;
+      while (has_already(room)) ++room;
+      plan.rooms[room % rooms].push_back(connection);
+    }
+  }
+  return plan;
+}
+
 }  // namespace parley::bench
