@@ -122,6 +122,7 @@ void chat_worker::publish() {
   put(progress_.errors, errors_);
   put(progress_.lost, lost_);
   put(progress_.returned, returned_);
+  put(progress_.told_later, connect_retries_);
   put(progress_.faults, checker_.faults().total());
 }
 
@@ -249,12 +250,15 @@ void chat_worker::on_refused(std::uint32_t client, const response_head& answer,
   if (is_closing_) return;
   session& s = sessions_[client];
   const bool is_told_later = answer.status == 429 || answer.status == 503;
-  if (s.is_away || (is_told_later && ++connect_retries_ < retries_max)) {
+  if (is_told_later) ++connect_retries_;
+  if (s.is_away || (is_told_later && connect_retries_ < retries_max)) {
     const auto wait = read_number(answer.header("retry-after").value_or("1")).value_or(1);
     const std::int64_t pause =
         is_told_later ? static_cast<std::int64_t>(std::clamp<std::uint64_t>(wait, 1, 10)) * ns_per_s
                       : return_policy::pause_ns(++s.tries);
-    if (s.is_away) ++refusals_[answer.status];
+    if (s.is_away && refusals_.size() < 100) {
+      ++refusals_[answer.status != 0 ? std::to_string(answer.status) : excerpt(text)];
+    }
     retries_.push({now_ns() + pause, client});
     return;
   }
@@ -501,6 +505,7 @@ void chat_worker::take_sync_done(std::uint32_t client, std::int64_t now) {
     if (s.is_ready) return;
   }
   s.is_ready = true;
+  s.ready_ns = now;
   ++ready_;
   progress_.last_ready_ns = now;
   if (!s.is_away) {

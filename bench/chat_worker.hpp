@@ -67,7 +67,8 @@ struct worker_progress {
   std::atomic<std::uint64_t> faults{0};
   std::atomic<std::uint64_t> lost{0};
   std::atomic<std::uint64_t> returned{0};  // came back from an absence and have all their rooms again
-  std::atomic<std::uint32_t> herd{0};      // the latest that the worker has seen
+  std::atomic<std::uint64_t> told_later{0};  // upgrades that were answered with 429 or 503
+  std::atomic<std::uint32_t> herd{0};        // the latest that the worker has seen
   std::atomic<std::int64_t> last_ready_ns{0};
   std::atomic<bool> is_settled{false};  // nothing of this thread is under way
   std::atomic<bool> has_failed{false};  // see failure()
@@ -109,9 +110,9 @@ class chat_worker : public ws_events {
   /// The same of those that came back from an absence, from when each was due to try.
   [[nodiscard]] const histogram& return_hello_times() const { return return_hello_times_; }
   [[nodiscard]] const histogram& return_ready_times() const { return return_ready_times_; }
-  /// How connections ended and upgrades were refused during expected absences: by close code, by HTTP status (0: no answer).
+  /// How connections ended and upgrades were refused during expected absences: by close code, by HTTP status or the socket's error.
   [[nodiscard]] const std::map<int, std::uint64_t>& close_codes() const { return close_codes_; }
-  [[nodiscard]] const std::map<int, std::uint64_t>& refusals() const { return refusals_; }
+  [[nodiscard]] const std::map<std::string, std::uint64_t>& refusals() const { return refusals_; }
   [[nodiscard]] std::uint64_t resent() const { return resent_; }
   [[nodiscard]] std::uint64_t duplicates() const { return duplicates_; }
   [[nodiscard]] const std::map<std::string, std::uint64_t, std::less<>>& error_codes() const {
@@ -158,6 +159,9 @@ class chat_worker : public ws_events {
   [[nodiscard]] std::int64_t last_frame_ns(std::uint32_t client) const {
     return sessions_[client].last_frame_ns;
   }
+  [[nodiscard]] std::int64_t ready_ns(std::uint32_t client) const {
+    return sessions_[client].ready_ns;
+  }
   /// Resets the connection, whatever its state: the client is away until come_back().
   void cut(std::uint32_t client);
   /// An absent client connects at this time; its times count from then.
@@ -188,6 +192,7 @@ class chat_worker : public ws_events {
   struct session {
     std::vector<reading> readings;  // by room_key
     std::int64_t connect_ns = 0;    // when it connected, or was due to
+    std::int64_t ready_ns = 0;      // when the last sync was done
     std::int64_t last_frame_ns = 0;
     std::optional<std::uint64_t> told_ms;
     std::uint32_t completes = 0;  // sync.complete on this connection
@@ -267,7 +272,7 @@ class chat_worker : public ws_events {
   histogram return_hello_times_;
   histogram return_ready_times_;
   std::map<int, std::uint64_t> close_codes_;
-  std::map<int, std::uint64_t> refusals_;
+  std::map<std::string, std::uint64_t> refusals_;
   std::uint64_t returned_ = 0;
   std::uint64_t resent_ = 0;
   std::uint64_t duplicates_ = 0;

@@ -89,6 +89,7 @@ fleet_progress fleet::progress() const {
     sum.faults += p.faults.load(std::memory_order_relaxed);
     sum.lost += p.lost.load(std::memory_order_relaxed);
     sum.returned += p.returned.load(std::memory_order_relaxed);
+    sum.told_later += p.told_later.load(std::memory_order_relaxed);
     sum.herd = std::min(sum.herd, p.herd.load());
     sum.last_ready_ns = std::max(sum.last_ready_ns, p.last_ready_ns.load());
     sum.is_settled = sum.is_settled && p.is_settled.load();
@@ -164,9 +165,12 @@ bool fleet::connect(std::uint32_t expected) {
   connect_s_ = seconds_of(std::max(now.last_ready_ns, start + 1) - start);
   if (now.ready == all) return is_well;
   if (!context_.is_interrupted()) {
-    context_.faults.add(fault::connection,
-                        fmt::format("{} of {} connections were synced within {:.0f} s", now.ready,
-                                    all, seconds_of(now_ns() - start)));
+    std::string text = fmt::format("{} of {} connections were synced within {:.0f} s", now.ready,
+                                   all, seconds_of(now_ns() - start));
+    if (now.told_later != 0) {
+      text += fmt::format("; {} upgrades were answered with 429 or 503", now.told_later);
+    }
+    context_.faults.add(fault::connection, text);
   }
   return false;
 }

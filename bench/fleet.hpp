@@ -41,6 +41,7 @@ struct fleet_progress {
   std::uint64_t faults = 0;
   std::uint64_t lost = 0;
   std::uint64_t returned = 0;
+  std::uint64_t told_later = 0;
   std::uint32_t herd = never_herd;  // the least of all threads
   std::int64_t last_ready_ns = 0;
   bool is_settled = true;

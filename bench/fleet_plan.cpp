@@ -63,17 +63,20 @@ fleet_plan plan_audience(std::uint32_t talkers, std::uint32_t audience, std::uin
   std::mt19937_64 random{seed};
   std::vector<std::uint32_t> everybody(audience);
   std::iota(everybody.begin(), everybody.end(), talkers);
-  std::uint64_t next = 0;  // dealt out in turn, over all layers: rooms differ by one or two members
+  std::uint64_t next = 0;  // dealt out in turn, over all layers, so that rooms are of like size
   for (std::uint32_t layer = 0; layer < rooms_each; ++layer) {
     std::shuffle(everybody.begin(), everybody.end(), random);
-    for (const std::uint32_t connection : everybody) {
-      const auto has_already = [&](std::uint64_t room) {
-        const auto& members = plan.rooms[room % rooms];
-        return std::ranges::find(members, connection) != members.end();
-      };
+    for (auto one = everybody.begin(); one != everybody.end(); ++one) {
       std::uint64_t room = next++;
-      while (has_already(room)) ++room;
-      plan.rooms[room % rooms].push_back(connection);
+      const auto is_new = [&](std::uint32_t connection) {
+        const auto& members = plan.rooms[room % rooms];
+        return std::ranges::find(members, connection) == members.end();
+      };
+      // The next who is not in it yet; if all who are left are, one of them goes on to another room.
+      const auto fitting = std::find_if(one, everybody.end(), is_new);
+      if (fitting != everybody.end()) std::iter_swap(one, fitting);
+      while (!is_new(*one)) ++room;
+      plan.rooms[room % rooms].push_back(*one);
     }
   }
   return plan;

@@ -23,8 +23,7 @@ herd_worker::herd_worker(const fleet_plan& plan, std::uint32_t first, std::uint3
                          run_schedule& schedule)
     : message_worker{plan, first, count, std::move(sessions), options.send, heads, schedule},
       options_{options},
-      policy_{options.manner, options.jitter_ns, first + std::uint64_t{1}},
-      ready_since_(count, never) {}
+      policy_{options.manner, options.jitter_ns, first + std::uint64_t{1}} {}
 
 void herd_worker::begin_herd() {
   herds_.emplace_back();
@@ -63,14 +62,7 @@ void herd_worker::on_return(std::uint32_t client, std::int64_t now) {
 }
 
 void herd_worker::on_ready(std::uint32_t client, std::int64_t now) {
-  ready_since_[client] = now;
   if (is_away(client) && !herds_.empty()) herds_.back().curve.record(now - herd_from_);
-}
-
-/// To those who were there when it was sent; for the others the recovery curve tells.
-void herd_worker::on_delivery(std::uint32_t client, const delivery& what,
-                              const message_stamp& stamp, std::int64_t now) {
-  if (stamp.due_ns >= ready_since_[client]) message_worker::on_delivery(client, what, stamp, now);
 }
 
 std::int64_t herd_worker::on_turn(std::int64_t now) {

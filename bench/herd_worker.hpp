@@ -45,8 +45,6 @@ class herd_worker final : public message_worker {
   void on_ready(std::uint32_t client, std::int64_t now) override;
   void on_return(std::uint32_t client, std::int64_t now) override;
   bool will_return(std::uint32_t client, const close_notice& notice) override;
-  void on_delivery(std::uint32_t client, const delivery& what, const message_stamp& stamp,
-                   std::int64_t now) override;
   std::int64_t on_turn(std::int64_t now) override;
 
   void begin_herd();
@@ -60,8 +58,7 @@ class herd_worker final : public message_worker {
   return_policy policy_;
   std::uint32_t herd_ = 0;
   std::int64_t herd_from_ = 0;
-  std::vector<parked> parked_;             // Bound: one a client.
-  std::vector<std::int64_t> ready_since_;  // by client
+  std::vector<parked> parked_;  // Bound: one a client.
   std::vector<herd_figures> herds_;
 };
 

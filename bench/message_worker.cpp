@@ -31,10 +31,11 @@ void message_worker::look_at_schedule() {
   to_ = schedule().measure_to.load(std::memory_order_relaxed);
 }
 
-void message_worker::on_delivery(std::uint32_t /*client*/, const delivery& what,
+void message_worker::on_delivery(std::uint32_t client, const delivery& what,
                                  const message_stamp& stamp, std::int64_t now) {
   if (is_measured(now)) ++figures_.deliveries;
-  if (!is_measured(stamp.due_ns)) return;
+  // Times of those who were there when it was due; how long the others took to come back is told apart.
+  if (!is_measured(stamp.due_ns) || stamp.due_ns < ready_ns(client)) return;
   figures_.delivery_times.record(now - stamp.due_ns);
   if (what.is_last) figures_.last_times.record(now - stamp.due_ns);
 }

@@ -162,7 +162,7 @@ void add_background(CLI::App& app, bench_options& o, const std::string& usual_ra
                  "Open loop: messages a second, of all talkers, in all rooms [" + usual_rate + "]")
       ->check(CLI::PositiveNumber);
   app.add_option("--senders", o.senders,
-                 "Talkers: more connections, which send, each in its share of the rooms [20]");
+                 "Talkers, connections that send, each in its share of the rooms [20]");
   add_duration(app, "--settle", o.settle_s,
                "How long in the end everything accepted may take to arrive [10s]");
   add_duration(app, "--return-within", o.return_deadline_s,
@@ -187,7 +187,9 @@ void add_connect(CLI::App& app, bench_options& o) {
   add_common_options(connect, o);
   add_background(connect, o, "200", "100");
   add_audience(connect, o, "connections / 10", "5");
-  connect.add_option("-c,--connections", o.connections, "Connections, a user each [2000]");
+  connect.add_option(
+      "-c,--connections", o.connections,
+      "Connections, a user each; the talkers are there before and come on top [2000]");
   add_duration(connect, "--ramp", o.spread_s, "They connect over this time instead, at random");
 }
 
@@ -197,8 +199,9 @@ void add_storm(CLI::App& app, bench_options& o) {
   add_common_options(storm, o);
   add_background(storm, o, "200", "100");
   add_audience(storm, o, "connections / 9", "5");
-  storm.add_option("-c,--connections", o.connections,
-                   "Listeners, a user each [18000, or what the descriptors allow]");
+  storm.add_option(
+      "-c,--connections", o.connections,
+      "Connections with the talkers, a user each [18000, or what the descriptors allow]");
   storm
       .add_option("--by", o.by,
                   "kill: the listeners reset theirs; drain: the node is ended with SIGTERM and "
@@ -220,7 +223,8 @@ void add_drain(CLI::App& app, bench_options& o) {
   add_common_options(drain, o);
   add_background(drain, o, "200", "100");
   add_audience(drain, o, "connections / 9", "5");
-  drain.add_option("-c,--connections", o.connections, "Listeners, a user each [10000]");
+  drain.add_option("-c,--connections", o.connections,
+                   "Connections with the talkers, a user each [10000]");
 }
 
 void add_slow(CLI::App& app, bench_options& o) {
@@ -229,7 +233,8 @@ void add_slow(CLI::App& app, bench_options& o) {
   add_common_options(slow, o);
   add_background(slow, o, "100", "2000");
   add_audience(slow, o, "10", "5");
-  slow.add_option("-c,--connections", o.connections, "Listeners, a user each [200]");
+  slow.add_option("-c,--connections", o.connections,
+                  "Connections with the talkers, a user each [200]");
   slow.add_option("--stopped", o.stopped, "So many of them stop [a tenth]");
   add_duration(slow, "--stop-for", o.stop_s, "For so long [60s]");
   add_duration(slow, "--duration", o.duration_s,
@@ -358,6 +363,8 @@ std::string find_room_misfit(const bench_options& o) {
   if (o.rooms > rooms_max) return "--rooms: at most 1000000";
   if (o.rooms < o.rooms_each) return "--rooms: fewer than --rooms-each";
   if (o.senders > o.rooms) return "--senders: more than there are rooms";
+  if (o.senders >= o.connections)
+    return "--senders: fewer than connections, to leave some to listen";
   if (std::uint64_t{o.connections} * o.rooms_each / o.rooms > members_max) {
     return "--rooms: too few, a room would have more than 950 members";
   }
@@ -373,12 +380,14 @@ std::string find_misfit(const bench_options& o) {
   if (o.in_flight > in_flight_max) return "--in-flight: at most 100000";
   if (o.scenario == "presence") {
     if (o.members[0] < 2 || o.members[0] > 900) return "--members: 2 to 900";
-    if (o.togglers >= o.members[0])
+    if (o.togglers >= o.members[0]) {
       return "--togglers: fewer than --members, to leave some to watch";
+    }
     if (o.senders > o.members[0] - o.togglers) return "--senders: at most members - togglers";
   }
-  if (o.scenario == "slow" && o.stopped >= o.connections)
-    return "--stopped: fewer than connections";
+  if (o.scenario == "slow" && o.stopped + o.senders >= o.connections) {
+    return "--stopped: fewer than connections - senders, to leave some to read";
+  }
   if ((is_herd(o) && o.connections != 0) || o.scenario == "slow") return find_room_misfit(o);
   if (o.scenario != "send") return {};
   if (o.members[0] > o.connections) return "--members: more than there are connections";

@@ -138,8 +138,7 @@ void print_resumes(std::ostream& out, const ordered_json& run) {
     out << "  close codes        " << run["close_codes"].dump() << '\n';
   }
   if (!run["refused_upgrades"].empty()) {
-    out << "  refused upgrades   " << run["refused_upgrades"].dump()
-        << " (by status; 0: no answer)\n";
+    out << "  refused upgrades   " << run["refused_upgrades"].dump() << '\n';
   }
 }
 

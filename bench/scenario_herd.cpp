@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -127,18 +128,6 @@ void add_figures(ordered_json& herd, const fleet& f, std::size_t index) {
   if (sum.silences.count() != 0) herd["silences"] = describe(sum.silences);
 }
 
-/// Codes or statuses as text, of all threads.
-template <class Of>
-ordered_json sum_by_number(const fleet& f, Of of) {
-  std::map<int, std::uint64_t> sum;
-  for (const auto& worker : f.workers()) {
-    for (const auto& [number, times] : of(*worker)) sum[number] += times;
-  }
-  ordered_json result = ordered_json::object();
-  for (const auto& [number, times] : sum) result[std::to_string(number)] = times;
-  return result;
-}
-
 }  // namespace
 
 void add_resume_figures(ordered_json& run, const fleet& f) {
@@ -164,19 +153,26 @@ void add_resume_figures(ordered_json& run, const fleet& f) {
   run["return_hello_times"] = describe(hello_times);
   run["return_ready_times"] = describe(ready_times);
   run["resume"] = counts;
-  run["close_codes"] = sum_by_number(f, [](const chat_worker& w) { return w.close_codes(); });
-  run["refused_upgrades"] = sum_by_number(f, [](const chat_worker& w) { return w.refusals(); });
+  std::map<std::string, std::uint64_t> closes;
+  std::map<std::string, std::uint64_t> refusals;
+  for (const auto& worker : f.workers()) {
+    for (const auto& [code, times] : worker->close_codes()) closes[std::to_string(code)] += times;
+    for (const auto& [why, times] : worker->refusals()) refusals[why] += times;
+  }
+  run["close_codes"] = closes;
+  run["refused_upgrades"] = refusals;
 }
 
 namespace {
 
 void run_herds(run_context& context) {
   bench_options o = context.options;
+  const bool is_connect = o.scenario == "connect";
   if (o.connections == 0) {
     o.connections = most_connections(context);
     fit_rooms(o);
   }
-  const bool is_connect = o.scenario == "connect";
+  if (!is_connect) o.connections -= o.senders;  // from here on: the audience
   herd_options herd;
   herd.send = {o.senders, o.in_flight, o.rate};
   herd.cuts_audience = o.by != "drain";

@@ -87,7 +87,8 @@ void add_times(ordered_json& rounds, ordered_json& run, const fleet& f) {
 }  // namespace
 
 void run_slow(run_context& context) {
-  const bench_options& o = context.options;
+  bench_options o = context.options;
+  o.connections -= o.senders;  // from here on: the audience
   slow_options slow;
   slow.send = {o.senders, o.in_flight, o.rate};
   slow.stopped = o.stopped;
