@@ -1,5 +1,6 @@
 #include "bench/checker.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace parley::bench {
@@ -57,14 +58,61 @@ void checker::started(reading& r, std::uint64_t after_seq) {
   }
   r.is_started = true;
   r.position = after_seq;
+  r.here = after_seq;
+}
+
+void checker::resumed(reading& r, std::uint64_t after_seq) {
+  if (!r.is_started) return started(r, after_seq);
+  if (after_seq > r.position) {
+    faults_.add(fault::sync, place(r) + ": resumes after " + text_of(after_seq) + ", stood at " +
+                                 text_of(r.position));
+    after_seq = r.position;  // what it leaves out shows as a hole
+  } else if (after_seq < r.acked) {
+    faults_.add(fault::sync, place(r) + ": resumes after " + text_of(after_seq) +
+                                 ", but had acknowledged " + text_of(r.acked));
+  }
+  r.here = after_seq;
+}
+
+void checker::acked(reading& r, std::uint64_t seq) {
+  if (seq > r.position) {
+    faults_.add(fault::wrong_answer, place(r) + ": its cursor is called " + text_of(seq) +
+                                         ", but it has not come beyond " + text_of(r.position));
+  } else if (seq < r.acked) {
+    faults_.add(fault::wrong_answer, place(r) + ": its cursor moved back from " + text_of(r.acked) +
+                                         " to " + text_of(seq));
+  } else {
+    r.acked = seq;
+  }
+}
+
+/// A stated gap: nobody will bring them, so the reader does not wait for them.
+void checker::excuse(const reading& r, std::uint64_t from_seq, std::uint64_t to_seq) {
+  room_log& room = rooms_[r.room];
+  room.has_gaps = true;
+  for (std::uint64_t seq = from_seq; seq <= to_seq && !room.is_given_up; ++seq) {
+    if (log_entry* const e = entry_at(r.room, seq)) ++e->received;
+  }
+  release(r.room);
 }
 
 void checker::skipped(reading& r, std::uint64_t from_seq, std::uint64_t to_seq) {
-  if (from_seq != r.position + 1 || to_seq < from_seq) {
+  if (from_seq != r.here + 1 || to_seq < from_seq) {
     faults_.add(fault::sync, place(r) + ": a gap from " + text_of(from_seq) + " to " +
-                                 text_of(to_seq) + " after " + text_of(r.position));
+                                 text_of(to_seq) + " after " + text_of(r.here));
   }
-  r.position = to_seq;
+  if (rooms_[r.room].is_loading && to_seq > r.position) {
+    const std::uint64_t skipped = to_seq - r.position;
+    ++gaps_;
+    entries_in_gaps_ += skipped;
+    if (!allows_gaps_) {
+      faults_.add(fault::gap, place(r) + ": was told of a gap, " + text_of(skipped) +
+                                  " entries up to " + text_of(to_seq));
+    }
+    excuse(r, r.position + 1, to_seq);
+  }
+  r.here = to_seq;
+  r.position = std::max(r.position, to_seq);
 }
 
 void checker::synced(const reading& r, std::string_view outcome, std::optional<std::uint64_t> seq) {
@@ -72,9 +120,12 @@ void checker::synced(const reading& r, std::string_view outcome, std::optional<s
     faults_.add(fault::sync, place(r) + ": outcome " + std::string{outcome});
   } else if (!r.is_started) {
     faults_.add(fault::sync, place(r) + ": sync.complete without a known start");
-  } else if (outcome == "recovered" && seq != r.position) {
+  } else if (outcome == "recovered" && seq != r.here) {
     faults_.add(fault::sync, place(r) + ": recovered to " + (seq ? text_of(*seq) : "null") +
-                                 ", but entries came up to " + text_of(r.position));
+                                 ", but entries came up to " + text_of(r.here));
+  } else if (outcome == "recovered" && r.here < r.position) {
+    faults_.add(fault::sync, place(r) + ": " + std::string{outcome} + " at " + text_of(r.here) +
+                                 ", but an earlier connection had come to " + text_of(r.position));
   }
 }
 
@@ -110,37 +161,46 @@ checker::log_entry* checker::entry_at(std::uint32_t index, std::uint64_t seq) {
   return &room.entries[offset];
 }
 
-/// Moves the position; false for what the reader has already.
-bool checker::in_order(reading& r, std::uint64_t seq) {
-  if (seq == r.position + 1 && r.is_started) [[likely]] {
-    r.position = seq;
-    return true;
+bool checker::fills_hole(const reading& r, std::uint64_t seq) {
+  const auto holes = holes_.find({r.reader, r.room});
+  return holes != holes_.end() && holes->second.erase(seq) != 0;
+}
+
+/// Moves the position.
+checker::arrival checker::in_order(reading& r, std::uint64_t seq) {
+  if (seq == r.here + 1 && r.is_started) [[likely]] {
+    r.here = seq;
+    if (seq > r.position) [[likely]] {
+      r.position = seq;
+      return arrival::fresh;
+    }
+    ++repeated_after_resume_;
+    return fills_hole(r, seq) ? arrival::fresh : arrival::again;
   }
   if (!r.is_started) {
     faults_.add(fault::sync, place(r) + ": seq " + text_of(seq) + " before any start was told");
     r.is_started = true;
-    r.position = seq;
-    return true;
+    r.position = r.here = seq;
+    return arrival::fresh;
   }
-  const auto key = std::pair{r.reader, r.room};
-  if (seq > r.position) {
-    faults_.add(fault::hole,
-                place(r) + ": after seq " + text_of(r.position) + " came " + text_of(seq));
-    auto& holes = holes_[key];
+  if (seq > r.here) {
+    faults_.add(fault::hole, place(r) + ": after seq " + text_of(r.here) + " came " + text_of(seq));
+    auto& holes = holes_[{r.reader, r.room}];
     for (std::uint64_t left = r.position + 1; left < seq && holes.size() < 1000; ++left) {
       holes.insert(left);
     }
+    r.here = seq;
+    if (seq <= r.position) return fills_hole(r, seq) ? arrival::fresh : arrival::again;
     r.position = seq;
-    return true;
+    return arrival::fresh;
   }
-  const auto holes = holes_.find(key);
-  if (holes != holes_.end() && holes->second.erase(seq) != 0) {
+  if (fills_hole(r, seq)) {
     faults_.add(fault::out_of_order,
-                place(r) + ": seq " + text_of(seq) + " came after " + text_of(r.position));
-    return true;
+                place(r) + ": seq " + text_of(seq) + " came after " + text_of(r.here));
+    return arrival::fresh;
   }
   faults_.add(fault::repeat, place(r) + ": seq " + text_of(seq) + " came again");
-  return false;
+  return arrival::wrong;
 }
 
 /// Whose send is this? Only the thread of its sender can tell.
@@ -182,9 +242,10 @@ void checker::first_seen(log_entry& e, std::uint32_t room, std::uint64_t seq,
 }
 
 delivery checker::entry(reading& r, std::uint64_t seq, const entry_facts& facts) {
-  if (!in_order(r, seq)) return {};
+  const arrival how = in_order(r, seq);
+  if (how == arrival::wrong) return {};
   log_entry* const e = entry_at(r.room, seq);
-  if (e == nullptr) return {true, false};
+  if (e == nullptr) return {how == arrival::fresh, false};
   if (e->identity == 0) first_seen(*e, r.room, seq, facts);
   if (e->whole == 0) e->whole = facts.whole;
   const bool has_same_stamp =
@@ -194,6 +255,7 @@ delivery checker::entry(reading& r, std::uint64_t seq, const entry_facts& facts)
                 place(r) + ": seq " + text_of(seq) +
                     " is another entry than its answer or another reader says");
   }
+  if (how == arrival::again) return {};
   delivery result{true, false};
   if (++e->received == rooms_[r.room].readers) {
     result.is_last = heads_.passed(r.room, seq);
@@ -207,7 +269,8 @@ void checker::release(std::uint32_t index) {
   room_log& room = rooms_[index];
   while (!room.entries.empty()) {
     const log_entry& e = room.entries.front();
-    if (e.identity == 0 || e.received < room.readers || e.awaits_answer) return;
+    const bool is_known = e.identity != 0 || room.has_gaps;  // in a gap of all: nobody brings it
+    if (!is_known || e.received < room.readers || e.awaits_answer) return;
     room.chain = mix(room.chain, e.whole);
     room.entries.pop_front();
     ++room.base;
@@ -291,6 +354,10 @@ std::size_t checker::open_sends_of(std::uint32_t sender) const {
   return ledgers_[sender - first_sender_].open_count();
 }
 
+std::vector<open_send> checker::resend(std::uint32_t sender) {
+  return ledgers_[sender - first_sender_].resend();
+}
+
 // The end.
 
 void checker::lost(const reading& r) {
@@ -349,7 +416,7 @@ void checker::compare_histories(std::span<const checker* const> checkers, fault_
         faults.add(fault::missing, "room " + each->heads_.name(i) + ": complete up to seq " +
                                        text_of(first->base - 1) + " in one thread, " +
                                        text_of(room.base - 1) + " in another");
-      } else if (room.chain != first->chain) {
+      } else if (room.chain != first->chain && !room.has_gaps && !first->has_gaps) {
         faults.add(fault::two_histories,
                    "room " + each->heads_.name(i) + ": two threads saw different logs");
       }

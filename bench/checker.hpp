@@ -5,7 +5,10 @@
 ///
 /// Owner      one load thread. With several, each checks its own readers and senders; `room_heads` (atomics) tells all how
 ///            far a room has come, and compare_histories() compares what each saw when all have stopped.
-/// Memory     a room keeps an entry until all local readers and its answer have come: what is under way, no more.
+/// Memory     a room keeps an entry until all local readers and its answer have come: what is under way, or missed by
+///            those who are away, no more.
+/// Reconnects a reading outlives its connection. resumed() says where the next one starts; what it repeats from before
+///            that the reader has already is checked and not counted, what it leaves out is a fault (SPEC 2.3).
 /// Cost       one look at the room and one at the entry per delivery, no hashing of rooms, no allocation.
 
 #include "bench/faults.hpp"
@@ -33,7 +36,9 @@ struct reading {
   std::uint64_t room_key = 0;  // fingerprint of the room's id
   std::uint32_t room = 0;
   std::uint32_t reader = 0;    // connection, for messages
-  std::uint64_t position = 0;  // the last seq that came
+  std::uint64_t position = 0;  // the last seq that came, on whatever connection
+  std::uint64_t here = 0;      // the last seq that came on this connection; ≤ position
+  std::uint64_t acked = 0;     // the node has confirmed this cursor
   bool is_started = false;     // the node has said where it starts
 };
 
@@ -63,6 +68,11 @@ class checker {
   // A connection's sync.
   void started(reading& r, std::uint64_t after_seq);
   void skipped(reading& r, std::uint64_t from_seq, std::uint64_t to_seq);  // a stated gap
+  /// The sync of a later connection: entries after `after_seq` will come. It may lie before the position (a cursor that
+  /// was acknowledged long ago), but not beyond it, nor before what the node confirmed as acknowledged.
+  void resumed(reading& r, std::uint64_t after_seq);
+  /// The node's answer to an `ack`: the cursor.
+  void acked(reading& r, std::uint64_t seq);
   void synced(const reading& r, std::string_view outcome, std::optional<std::uint64_t> seq);
   /// The load begins: from now on completeness is checked. Once per reading, all synced.
   void begin_load(const reading& r);
@@ -76,6 +86,17 @@ class checker {
   std::optional<open_send> refused(const message_stamp& stamp, bool may_be_stored);
   [[nodiscard]] std::size_t open_sends() const { return open_sends_; }
   [[nodiscard]] std::size_t open_sends_of(std::uint32_t sender) const;
+
+  /// Gaps are a fault (`gap`) unless allowed here; either way they are counted, and what they leave out is not missing.
+  void allow_gaps() { allows_gaps_ = true; }
+  [[nodiscard]] std::uint64_t gaps() const { return gaps_; }
+  [[nodiscard]] std::uint64_t entries_in_gaps() const { return entries_in_gaps_; }
+  /// Entries that came again on a later connection, as its start allowed.
+  [[nodiscard]] std::uint64_t repeated_after_resume() const { return repeated_after_resume_; }
+
+  /// The connection of a sender is gone, and with it the answers to its open sends. It will send them again, with the same
+  /// client_msg_id; then the answer may say `duplicate` (SPEC 2.4). Gives them, oldest first.
+  [[nodiscard]] std::vector<open_send> resend(std::uint32_t sender);
 
   /// A reader is gone for good: its rooms cannot become complete any more and are left out of that check.
   void lost(const reading& r);
@@ -106,6 +127,7 @@ class checker {
     std::uint32_t readers = 0;  // local ones
     bool is_loading = false;
     bool is_given_up = false;  // a reader was lost, or too far behind
+    bool has_gaps = false;     // somebody was told of one: no two threads need have seen the same
     std::uint64_t base = 1;    // seq of the first kept entry; all before it is complete
     std::uint64_t chain = 0;   // running fingerprint over what was complete, in order
     std::deque<log_entry> entries;
@@ -115,7 +137,11 @@ class checker {
     return sender - first_sender_ < ledgers_.size();
   }
   log_entry* entry_at(std::uint32_t room, std::uint64_t seq);
-  bool in_order(reading& r, std::uint64_t seq);
+  enum class arrival : std::uint8_t { fresh, again, wrong };
+  arrival in_order(reading& r, std::uint64_t seq);
+  /// Was it left out before? Then it no longer is.
+  bool fills_hole(const reading& r, std::uint64_t seq);
+  void excuse(const reading& r, std::uint64_t from_seq, std::uint64_t to_seq);
   void first_seen(log_entry& e, std::uint32_t room, std::uint64_t seq, const entry_facts& facts);
   void match_send(log_entry& e, std::uint32_t room, std::uint64_t seq, const message_stamp& stamp);
   void release(std::uint32_t room);
@@ -127,6 +153,10 @@ class checker {
   std::size_t open_sends_ = 0;
   std::vector<room_log> rooms_;
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::set<std::uint64_t>> holes_;  // by reader, room
+  bool allows_gaps_ = false;
+  std::uint64_t gaps_ = 0;
+  std::uint64_t entries_in_gaps_ = 0;
+  std::uint64_t repeated_after_resume_ = 0;
   fault_log faults_;
 };
 

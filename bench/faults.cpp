@@ -29,6 +29,8 @@ std::string_view name_of(fault kind) {
       return "wrong_answer";
     case fault::refused:
       return "refused";
+    case fault::gap:
+      return "gap";
     case fault::sync:
       return "sync";
     case fault::protocol:
@@ -39,6 +41,8 @@ std::string_view name_of(fault kind) {
       return "node";
     case fault::no_load:
       return "no_load";
+    case fault::uninvited:
+      return "uninvited";
   }
   return "?";
 }

@@ -23,13 +23,15 @@ enum class fault : std::uint8_t {
   unanswered,     // a send without any reply
   wrong_answer,   // a reply that no open send waits for, or that does not fit it
   refused,        // an error other than «too much», for a load that is within the rules
+  gap,            // a stated gap, in a load that should cause none
   sync,           // positions or outcomes of the sync that starts a connection
   protocol,       // not RFC 6455, not UTF-8, not JSON
   connection,     // closed by the node, or not opened in time
   node,           // the process we started ended badly
   no_load,        // the run shows nothing: not one message was accepted
+  uninvited,      // presence or typing where the contract shows none
 };
-inline constexpr std::size_t fault_kinds = static_cast<std::size_t>(fault::no_load) + 1;
+inline constexpr std::size_t fault_kinds = static_cast<std::size_t>(fault::uninvited) + 1;
 
 [[nodiscard]] std::string_view name_of(fault kind);
 

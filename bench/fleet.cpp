@@ -88,6 +88,9 @@ fleet_progress fleet::progress() const {
     sum.errors += p.errors.load(std::memory_order_relaxed);
     sum.faults += p.faults.load(std::memory_order_relaxed);
     sum.lost += p.lost.load(std::memory_order_relaxed);
+    sum.returned += p.returned.load(std::memory_order_relaxed);
+    sum.told_later += p.told_later.load(std::memory_order_relaxed);
+    sum.herd = std::min(sum.herd, p.herd.load());
     sum.last_ready_ns = std::max(sum.last_ready_ns, p.last_ready_ns.load());
     sum.is_settled = sum.is_settled && p.is_settled.load();
     sum.has_failed = sum.has_failed || p.has_failed.load();
@@ -148,23 +151,26 @@ void fleet::print_progress(const char* phase, const fleet_progress& now) {
   last_node_ = node;
 }
 
-bool fleet::connect() {
+bool fleet::connect(std::uint32_t expected) {
   const std::int64_t start = now_ns();
   for (const auto& worker : workers_) threads_.emplace_back([&w = *worker] { w.run(); });
   const double rate = context_.options.connect_rate > 0 ? context_.options.connect_rate : 1000;
   const double usual_s = 30 + 3 * static_cast<double>(plan_.connections) / rate;
   const double given_s = context_.options.connect_deadline_s;
   const std::int64_t deadline = start + ns_of(given_s > 0 ? given_s : usual_s);
-  const std::uint64_t all = plan_.connections;
+  const std::uint64_t all = expected == 0 ? plan_.connections : expected;
   const bool is_well =
       wait(deadline, "connect", [all](const fleet_progress& p) { return p.ready + p.lost >= all; });
   const fleet_progress now = progress();
   connect_s_ = seconds_of(std::max(now.last_ready_ns, start + 1) - start);
   if (now.ready == all) return is_well;
   if (!context_.is_interrupted()) {
-    context_.faults.add(fault::connection,
-                        fmt::format("{} of {} connections were synced within {:.0f} s", now.ready,
-                                    all, seconds_of(now_ns() - start)));
+    std::string text = fmt::format("{} of {} connections were synced within {:.0f} s", now.ready,
+                                   all, seconds_of(now_ns() - start));
+    if (now.told_later != 0) {
+      text += fmt::format("; {} upgrades were answered with 429 or 503", now.told_later);
+    }
+    context_.faults.add(fault::connection, text);
   }
   return false;
 }
@@ -193,6 +199,25 @@ measured_window fleet::load(double warmup_s, double duration_s) {
   return window;
 }
 
+void fleet::begin_load() {
+  const std::int64_t from = now_ns() + 50 * ns_per_ms;
+  schedule_.measure_from = from;
+  schedule_.load_from = from;
+}
+
+void fleet::end_load() { schedule_.measure_to = now_ns(); }
+
+void fleet::begin_herd(std::int64_t from_ns, std::int64_t return_from_ns) {
+  schedule_.herd_from = from_ns;
+  schedule_.return_from = return_from_ns;
+  ++schedule_.herd;
+}
+
+bool fleet::wait_for(double deadline_s, const char* phase,
+                     const std::function<bool(const fleet_progress&)>& is_done) {
+  return wait(now_ns() + ns_of(deadline_s), phase, is_done) && is_done(progress());
+}
+
 void fleet::settle(double deadline_s) {
   const std::int64_t deadline = now_ns() + ns_of(deadline_s);
   std::int64_t broken_deadline = never;  // a promise is broken already: no use in a long wait
@@ -211,12 +236,12 @@ void fleet::settle(double deadline_s) {
   std::this_thread::sleep_for(std::chrono::milliseconds{100});
 }
 
-measured_window fleet::stay(double duration_s) {
+measured_window fleet::stay(double duration_s, const char* phase) {
   measured_window window;
   const std::int64_t begun = now_ns();
   window.node_before = context_.node_usage();
   window.bench_before = usage_of(getpid());
-  wait(begun + ns_of(duration_s), "idle");
+  wait(begun + ns_of(duration_s), phase);
   window.node_after = context_.node_usage();
   window.bench_after = usage_of(getpid());
   window.seconds = seconds_of(now_ns() - begun);
@@ -258,7 +283,7 @@ nlohmann::ordered_json fleet::describe() const {
   const fleet_progress sum = progress();
   return {{"connections", plan_.connections},
           {"rooms", plan_.rooms.size()},
-          {"members", plan_.rooms.empty() ? 0 : plan_.rooms.front().size()},
+          {"members", plan_.rooms.empty() ? 0 : plan_.rooms.back().size()},
           {"threads", workers_.size()},
           {"connects", ready_times.count()},
           {"connects_per_s",

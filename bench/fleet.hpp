@@ -2,6 +2,7 @@
 /// All load threads of a run, taken through its phases by the scenario's thread:
 ///
 ///   connect() → load() → settle() → close()          (idle: connect() → stay() → close())
+///   connect() → begin_load() → begin_herd(), wait_for(), stay() … → end_load() → settle() → close()
 ///
 /// Meanwhile that thread prints progress, looks after the node, and notices an interrupt: then each phase ends early.
 
@@ -13,6 +14,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,6 +28,8 @@ using worker_maker = std::function<std::unique_ptr<chat_worker>(
     const fleet_plan& plan, std::uint32_t first, std::uint32_t count, session_options session,
     room_heads& heads, run_schedule& schedule)>;
 
+inline constexpr std::uint32_t never_herd = std::numeric_limits<std::uint32_t>::max();
+
 /// Sums over all threads.
 struct fleet_progress {
   std::uint64_t opened = 0;
@@ -36,6 +40,9 @@ struct fleet_progress {
   std::uint64_t errors = 0;
   std::uint64_t faults = 0;
   std::uint64_t lost = 0;
+  std::uint64_t returned = 0;
+  std::uint64_t told_later = 0;
+  std::uint32_t herd = never_herd;  // the least of all threads
   std::int64_t last_ready_ns = 0;
   bool is_settled = true;
   bool has_failed = false;
@@ -60,14 +67,23 @@ class fleet {
   fleet(const fleet&) = delete;
   fleet& operator=(const fleet&) = delete;
 
-  /// All connections, all synced. False: some are not, which is a fault.
-  bool connect();
+  /// All connections, or the first `expected` if the others start away, all synced. False: some are not, which is a fault.
+  bool connect(std::uint32_t expected = 0);
   /// warm-up, then the measurement.
   measured_window load(double warmup_s, double duration_s);
+  /// The load without an end yet; all of it is measured.
+  void begin_load();
+  void end_load();
+  /// The next herd begins at `from_ns`; the node can be reached again from `return_from_ns` on, `never`: not known yet.
+  void begin_herd(std::int64_t from_ns, std::int64_t return_from_ns);
+  [[nodiscard]] run_schedule& schedule() { return schedule_; }
+  /// Until `is_done`; it is asked every few milliseconds. False: not within `deadline_s`, an interrupt, or the node ended.
+  bool wait_for(double deadline_s, const char* phase,
+                const std::function<bool(const fleet_progress&)>& is_done);
   /// Waits until all that was accepted has arrived everywhere. What has not by then, close() reports.
   void settle(double deadline_s);
   /// Says nothing for so long.
-  measured_window stay(double duration_s);
+  measured_window stay(double duration_s, const char* phase = "idle");
   /// Ends the threads; the faults of all are then in the context.
   void close();
 

@@ -54,4 +54,32 @@ fleet_plan plan_shuffled(std::uint32_t connections, std::uint32_t rooms_each, st
   return plan;
 }
 
+fleet_plan plan_audience(std::uint32_t talkers, std::uint32_t audience, std::uint32_t rooms,
+                         std::uint32_t rooms_each, std::uint64_t seed) {
+  fleet_plan plan;
+  plan.connections = talkers + audience;
+  plan.rooms.resize(rooms);
+  for (std::uint32_t room = 0; room < rooms; ++room) plan.rooms[room].push_back(room % talkers);
+  std::mt19937_64 random{seed};
+  std::vector<std::uint32_t> everybody(audience);
+  std::iota(everybody.begin(), everybody.end(), talkers);
+  std::uint64_t next = 0;  // dealt out in turn, over all layers, so that rooms are of like size
+  for (std::uint32_t layer = 0; layer < rooms_each; ++layer) {
+    std::shuffle(everybody.begin(), everybody.end(), random);
+    for (auto one = everybody.begin(); one != everybody.end(); ++one) {
+      std::uint64_t room = next++;
+      const auto is_new = [&](std::uint32_t connection) {
+        const auto& members = plan.rooms[room % rooms];
+        return std::ranges::find(members, connection) == members.end();
+      };
+      // The next who is not in it yet; if all who are left are, one of them goes on to another room.
+      const auto fitting = std::find_if(one, everybody.end(), is_new);
+      if (fitting != everybody.end()) std::iter_swap(one, fitting);
+      while (!is_new(*one)) ++room;
+      plan.rooms[room % rooms].push_back(*one);
+    }
+  }
+  return plan;
+}
+
 }  // namespace parley::bench

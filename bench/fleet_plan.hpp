@@ -26,5 +26,10 @@ struct fleet_plan {
 /// Every connection in `rooms_each` rooms of `members` (a remainder makes one smaller room), in shuffled company.
 [[nodiscard]] fleet_plan plan_shuffled(std::uint32_t connections, std::uint32_t rooms_each,
                                        std::uint32_t members, std::uint64_t seed);
+/// Connections [0, talkers) send, `audience` more listen, each in `rooms_each` of the rooms, in shuffled company; room r
+/// also has talker r % talkers. Needs rooms ≥ rooms_each, rooms ≥ talkers ≥ 1.
+[[nodiscard]] fleet_plan plan_audience(std::uint32_t talkers, std::uint32_t audience,
+                                       std::uint32_t rooms, std::uint32_t rooms_each,
+                                       std::uint64_t seed);
 
 }  // namespace parley::bench

@@ -101,12 +101,16 @@ std::string_view* string_field(std::string_view key, frame_fields& f) {
     case 5:
       return key == "epoch" ? &f.epoch : nullptr;
     case 6:
-      return key == "stored" ? &f.stored : nullptr;
+      return key == "stored"   ? &f.stored
+             : key == "status" ? &f.status
+             : key == "action" ? &f.action
+                               : nullptr;
     case 7:
       return key == "room_id"   ? &f.room_id
              : key == "content" ? &f.content
              : key == "outcome" ? &f.outcome
              : key == "message" ? &f.message
+             : key == "user_id" ? &f.user_id
                                 : nullptr;
     case 9:
       return key == "sender_id" ? &f.sender_id : nullptr;
@@ -144,6 +148,9 @@ void read_other(std::string_view key, std::string_view raw, frame_fields& f) {
       break;
     case 14:
       if (key == "retry_after_ms") f.retry_after_ms = read_number(raw);
+      break;
+    case 18:
+      if (key == "reconnect_after_ms") f.reconnect_after_ms = read_number(raw);
       break;
     default:
       break;

@@ -23,6 +23,9 @@ struct frame_fields {
   std::string_view outcome;
   std::string_view epoch;
   std::string_view server_version;
+  std::string_view user_id;
+  std::string_view status;
+  std::string_view action;
   std::string_view rooms;   // raw: an object in sync.start, a number in sync.done
   std::string_view limits;  // raw object
   std::string_view room;    // raw object
@@ -30,6 +33,7 @@ struct frame_fields {
   std::optional<std::uint64_t> from_seq;
   std::optional<std::uint64_t> to_seq;
   std::optional<std::uint64_t> retry_after_ms;
+  std::optional<std::uint64_t> reconnect_after_ms;
   bool is_duplicate = false;
 };
 

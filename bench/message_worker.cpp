@@ -12,6 +12,7 @@ void message_figures::add(const message_figures& other) {
   accepted += other.accepted;
   deliveries += other.deliveries;
   overdue += other.overdue;
+  unsent += other.unsent;
   accept_times.add(other.accept_times);
   delivery_times.add(other.delivery_times);
   last_times.add(other.last_times);
@@ -30,9 +31,11 @@ void message_worker::look_at_schedule() {
   to_ = schedule().measure_to.load(std::memory_order_relaxed);
 }
 
-void message_worker::on_delivery(const delivery& what, const message_stamp& stamp, std::int64_t now) {
+void message_worker::on_delivery(std::uint32_t client, const delivery& what,
+                                 const message_stamp& stamp, std::int64_t now) {
   if (is_measured(now)) ++figures_.deliveries;
-  if (!is_measured(stamp.due_ns)) return;
+  // Times of those who were there when it was due; how long the others took to come back is told apart.
+  if (!is_measured(stamp.due_ns) || stamp.due_ns < ready_ns(client)) return;
   figures_.delivery_times.record(now - stamp.due_ns);
   if (what.is_last) figures_.last_times.record(now - stamp.due_ns);
 }
@@ -90,23 +93,29 @@ void message_worker::end_pacing(std::int64_t now) {
   has_ended_ = true;
   send_paced(now);
   const auto due = static_cast<std::uint64_t>(seconds_of(to_ - from_) * paced_per_s());
-  if (due > paced_sent_) figures_.overdue = due - paced_sent_;
+  for (; paced_sent_ < due; ++paced_sent_) {
+    ++figures_.overdue;
+    if (is_measured(due_of(paced_sent_))) figures_.accept_times.record(to_ - due_of(paced_sent_));
+  }
 }
 
 void message_worker::send_paced(std::int64_t now) {
   const auto count = static_cast<std::uint32_t>(senders_.size());
   for (std::int64_t due = due_of(paced_sent_); due <= now && due < to_; due = due_of(++paced_sent_)) {
     std::uint32_t tried = 0;
+    bool is_anybody_there = false;
     while (tried < count) {
       const std::uint32_t client = next_sender_;
       next_sender_ = (next_sender_ + 1) % count;
+      is_anybody_there = is_anybody_there || is_ready(client);
       if (is_ready(client) && open_sends_of(client) < options_.in_flight && may_send(client, now)) {
         send_one(client, due, now);
         break;
       }
       ++tried;
     }
-    if (tried == count) return;  // all are busy: it stays due
+    if (tried == count && is_anybody_there) return;  // all are busy: it stays due
+    if (tried == count) ++figures_.unsent;
   }
 }
 

@@ -3,9 +3,10 @@
 ///
 /// Closed loop  each sender keeps `in_flight` sends open: the next one goes when an answer comes. Latency counts from the
 ///              send. Shows what the node can take.
-/// Paced        all senders of the run together send `rate` messages a second, each due at its own time. Latency counts
+/// Open loop    all senders of the run together send `rate` messages a second, each due at its own time. Latency counts
 ///              from when it was due, also if it had to wait for a free sender: a node that stalls cannot hide behind a
-///              client that waits for it (coordinated omission).
+///              client that waits for it (coordinated omission). What was due and could not be sent before the end counts
+///              as an answer that took at least until the end. While all senders are away nothing is sent: those are told.
 ///
 /// A send refused as too much is counted; its place is taken by another message after `retry_after_ms`.
 
@@ -30,14 +31,15 @@ struct message_figures {
   std::uint64_t sent = 0;
   std::uint64_t accepted = 0;
   std::uint64_t deliveries = 0;
-  std::uint64_t overdue = 0;  // paced: due before the end, but no sender was free until then
+  std::uint64_t overdue = 0;  // open loop: due before the end, but no sender was free until then
+  std::uint64_t unsent = 0;   // open loop: due while all senders were away
   histogram accept_times;     // due → message.accepted
   histogram delivery_times;   // due → message, at each reader
   histogram last_times;       // due → message, at the last reader
   void add(const message_figures& other);
 };
 
-class message_worker final : public chat_worker {
+class message_worker : public chat_worker {
  public:
   message_worker(const fleet_plan& plan, std::uint32_t first, std::uint32_t count,
                  session_options sessions, send_options send, room_heads& heads,
@@ -45,6 +47,11 @@ class message_worker final : public chat_worker {
 
   /// After run().
   [[nodiscard]] const message_figures& figures() const { return figures_; }
+
+ protected:
+  void on_delivery(std::uint32_t client, const delivery& what, const message_stamp& stamp,
+                   std::int64_t now) override;
+  std::int64_t on_turn(std::int64_t now) override;
 
  private:
   struct sender {
@@ -58,11 +65,9 @@ class message_worker final : public chat_worker {
     bool operator>(const wake& other) const { return at_ns > other.at_ns; }
   };
 
-  void on_delivery(const delivery& what, const message_stamp& stamp, std::int64_t now) override;
   void on_accepted(std::uint32_t client, const open_send& send, std::int64_t now) override;
   void on_refusal(std::uint32_t client, const open_send& send, std::int64_t retry_after_ns,
                   std::int64_t now) override;
-  std::int64_t on_turn(std::int64_t now) override;
 
   void look_at_schedule();
   [[nodiscard]] bool is_sending(std::int64_t now) const { return now >= from_ && now < to_; }
@@ -83,7 +88,7 @@ class message_worker final : public chat_worker {
   std::int64_t from_ = never;
   std::int64_t measure_from_ = never;
   std::int64_t to_ = never;
-  std::uint64_t paced_sent_ = 0;
+  std::uint64_t paced_sent_ = 0;  // with those that were not sent because all were away
   std::uint32_t next_sender_ = 0;
   // Bound: one a place in flight.
   std::priority_queue<wake, std::vector<wake>, std::greater<>> waiting_;

@@ -124,7 +124,7 @@ fs::path find_node_binary() {
 }
 
 std::string node_config(const node_options& options, const fs::path& data_dir,
-                        const std::string& master_key) {
+                        const std::string& master_key, const std::string& address) {
   std::vector<std::pair<std::string, std::string>> lines;
   const auto put = [&](std::string_view key, const std::string& value) {
     const auto known = std::ranges::find(lines, key, &std::pair<std::string, std::string>::first);
@@ -134,7 +134,7 @@ std::string node_config(const node_options& options, const fs::path& data_dir,
       known->second = value;
     }
   };
-  put("listen_addr", toml_string("127.0.0.1:0"));
+  put("listen_addr", toml_string(address));
   put("data_dir", toml_string(data_dir.string()));
   put("master_api_key", toml_string(master_key));
   put("durability", toml_string(options.durability));
@@ -183,7 +183,10 @@ void node_process::start() {
   const fs::path data_dir = directory_ / "data";
   fs::create_directory(data_dir);
   const fs::path config = directory_ / "parley.toml";
-  write_private_file(config, node_config(options_, data_dir, master_key_));
+  fs::remove(config);
+  constexpr std::size_t scheme = std::string_view{"http://"}.size();
+  const std::string address = url_.empty() ? "127.0.0.1:0" : url_.substr(scheme);
+  write_private_file(config, node_config(options_, data_dir, master_key_, address));
   const std::string log = (directory_ / "node.log").string();
 
   const std::string binary = fs::absolute(options_.binary).string();
@@ -220,7 +223,8 @@ void node_process::start() {
 void node_process::await_listening() {
   const std::int64_t deadline = now_ns() + ns_of(options_.start_deadline_s);
   for (;;) {
-    std::istringstream lines{read_file(directory_ / "node.log")};
+    const std::string log = read_file(directory_ / "node.log");
+    std::istringstream lines{log.substr(std::min(log_from_, log.size()))};
     for (std::string line; std::getline(lines, line);) {
       if (lines.eof()) break;  // without its end of line: not complete yet
       const auto entry = nlohmann::json::parse(line, nullptr, false);
@@ -277,6 +281,20 @@ std::string node_process::stop() {
                               ? "by signal " + std::to_string(WTERMSIG(wait_status_))
                               : "with status " + std::to_string(WEXITSTATUS(wait_status_));
   return "the node " + when + " " + how + ":\n" + log_tail();
+}
+
+node_process::restarted node_process::restart() {
+  restarted result;
+  const std::int64_t told = now_ns();
+  result.failure = stop();
+  result.exit_s = seconds_of(now_ns() - told);
+  log_from_ = read_file(directory_ / "node.log").size();
+  has_ended_ = false;
+  const std::int64_t begun = now_ns();
+  start();
+  await_listening();
+  result.listen_s = seconds_of(now_ns() - begun);
+  return result;
 }
 
 void node_process::kill_now() {

@@ -37,7 +37,8 @@ struct node_options {
 /// The TOML that it starts with.
 [[nodiscard]] std::string node_config(const node_options& options,
                                       const std::filesystem::path& data_dir,
-                                      const std::string& master_key);
+                                      const std::string& master_key,
+                                      const std::string& address = "127.0.0.1:0");
 
 class node_process {
  public:
@@ -59,6 +60,14 @@ class node_process {
   [[nodiscard]] std::string stop();
   [[nodiscard]] std::string log_tail() const;
 
+  struct restarted {
+    std::string failure;  // as of stop(): empty when it exited with 0 in time
+    double exit_s = 0;    // from SIGTERM to its end
+    double listen_s = 0;  // from its start until it listened again
+  };
+  /// stop(), then the same binary on the same data and port. Throws setup_error when it does not listen in time.
+  [[nodiscard]] restarted restart();
+
  private:
   void start();
   void await_listening();
@@ -72,6 +81,7 @@ class node_process {
   std::string master_key_;
   std::string url_;
   pid_t pid_ = -1;
+  std::size_t log_from_ = 0;  // bytes of earlier starts
   bool has_ended_ = false;
   int wait_status_ = 0;
 };

@@ -35,7 +35,7 @@ struct bench_options {
   std::uint32_t rooms_each = 5;
   std::vector<std::uint32_t> members;
   std::uint32_t senders = 0;
-  std::size_t content_bytes = 100;
+  std::size_t content_bytes = 0;  // 0: the scenario's default
   double rate = 0;
   double duration_s = 10;
   double warmup_s = 2;
@@ -46,7 +46,28 @@ struct bench_options {
   double connect_deadline_s = 0;  // 0: by the number of connections
   std::uint32_t threads = 1;
   bool has_manual_sync = false;
+  bool is_sync_given = false;
   std::uint64_t seed = 1;
+
+  // Herds: connect, storm, drain.
+  std::string by = "kill";  // or drain
+  double spread_s = 0;      // over which they come (back), evenly at random; 0: all at once
+  bool obeys = false;       // come back when the node said
+  std::uint32_t herds = 1;
+  double return_deadline_s = 60;
+  double ack_every_s = 5;  // with sync=auto
+  bool allows_gaps = false;
+
+  // slow.
+  std::uint32_t stopped = 0;
+  double stop_s = 60;
+  std::uint32_t rounds = 3;
+  std::uint32_t receive_buffer_bytes = 16 * 1024;
+
+  // presence.
+  std::uint32_t togglers = 0;
+  double grace_s = 5;
+  bool requires_all = false;
 
   bool prints_json = false;
   bool is_quiet = false;
@@ -66,6 +87,9 @@ struct parsed_options {
 };
 [[nodiscard]] parsed_options parse_command_line(int argc, const char* const* argv,
                                                 std::ostream& out, std::ostream& err);
+
+/// Herds and slow: rooms and talkers where none were named, once the number of connections is known.
+void fit_rooms(bench_options& options);
 
 /// `10`, `10s`, `1.5s`, `500ms`, `2m`: seconds.
 [[nodiscard]] std::optional<double> read_duration(const std::string& text);

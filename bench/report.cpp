@@ -53,6 +53,95 @@ void print_process(std::ostream& out, std::string_view name, const ordered_json&
                      number(*usage, "rss_peak_bytes") / 1048576);
 }
 
+double mib(const ordered_json& object, const char* name) { return number(object, name) / 1048576; }
+
+void print_herd(std::ostream& out, const ordered_json& herd) {
+  out << fmt::format(
+      "  herd {}             {} clients left, {} are back: half in {:.2f} s, 99 % in "
+      "{:.2f} s, all in {:.2f} s ({} /s)\n",
+      number(herd, "number"), with_commas(number(herd, "left")), with_commas(number(herd, "back")),
+      number(herd, "half_back_s"), number(herd, "p99_back_s"), number(herd, "all_back_s"),
+      with_commas(number(herd, "back_per_s")));
+  out << "    back after      ";
+  for (const auto& point : herd.value("curve", ordered_json::array())) {
+    out << fmt::format(" {:g} s: {} ", number(point, "after_s"), with_commas(number(point, "back")));
+  }
+  out << '\n';
+  if (herd.contains("exit_s")) {
+    out << fmt::format(
+        "    the node         {} {:.2f} s after SIGTERM, listened again {:.2f} s after "
+        "its start; told {} clients when to come back\n",
+        herd.value("exit_ok", false) ? "exited with 0" : "ENDED BADLY", number(herd, "exit_s"),
+        number(herd, "listen_again_s"), with_commas(number(herd, "told_delays")));
+  }
+  print_times(out, "  silence", herd, "silences");
+  if (herd.contains("rss_before_bytes")) {
+    out << fmt::format(
+        "    the node's RSS   {:.1f} MiB before, {:.1f} peak (× {:.2f}), {:.1f} after\n",
+        mib(herd, "rss_before_bytes"), mib(herd, "rss_peak_bytes"), number(herd, "rss_peak_times"),
+        mib(herd, "rss_after_bytes"));
+  }
+}
+
+void print_rounds(std::ostream& out, const ordered_json& run) {
+  for (const auto& round : run["rounds"]) {
+    const auto times = [&](const char* part, const char* name) {
+      return number(round.value(part, ordered_json::object()), name);
+    };
+    out << fmt::format(
+        "  round {}            others p50 {:.2f} → {:.2f}, p99 {:.2f} → {:.2f} ms; all "
+        "back in {:.2f} s",
+        number(round, "round"), times("all_read", "p50_ms"), times("some_stopped", "p50_ms"),
+        times("all_read", "p99_ms"), times("some_stopped", "p99_ms"), number(round, "all_back_s"));
+    if (round.contains("rss_all_read_bytes")) {
+      out << fmt::format("; RSS {:.1f} → {:.1f} MiB", mib(round, "rss_all_read_bytes"),
+                         mib(round, "rss_some_stopped_bytes"));
+    }
+    out << '\n';
+  }
+  const auto& others = run["others"];
+  out << fmt::format(
+      "  medians            all read: p50 {:.2f} p99 {:.2f} ms; {} of {} stopped for {:g} "
+      "s: p50 {:.2f} p99 {:.2f} ms\n",
+      number(others, "all_read_p50_ms"), number(others, "all_read_p99_ms"), number(run, "stopped"),
+      number(run, "audience"), number(run, "stop_s"), number(others, "some_stopped_p50_ms"),
+      number(others, "some_stopped_p99_ms"));
+}
+
+void print_steps(std::ostream& out, const ordered_json& run) {
+  for (const auto& step : run["steps"]) {
+    out << fmt::format("  {}: {} seen of {} expected", step.value("step", ""),
+                       with_commas(number(step, "seen")), with_commas(number(step, "expected")));
+    const double uninvited = number(step, "others") + number(step, "beyond_limit") +
+                             number(step, "about_herd") + number(step, "about_strangers");
+    out << fmt::format(", {} others", with_commas(uninvited));
+    if (number(step, "answered_ok") > 0) out << fmt::format(", {} ok", number(step, "answered_ok"));
+    if (number(step, "answered_unserved") > 0) {
+      out << fmt::format(", {} answered as not served", number(step, "answered_unserved"));
+    }
+    out << '\n';
+  }
+  if (!run.value("herd_was_within_grace", true)) {
+    out << "  the herd was away for longer than the grace: what is shown of it may be right\n";
+  }
+}
+
+void print_resumes(std::ostream& out, const ordered_json& run) {
+  const auto& resume = run["resume"];
+  out << fmt::format(
+      "  resumed            {} gaps ({} entries), {} entries again before the position, "
+      "{} sends repeated ({} were stored before)\n",
+      with_commas(number(resume, "gaps")), with_commas(number(resume, "entries_in_gaps")),
+      with_commas(number(resume, "repeated_after_resume")), with_commas(number(resume, "resent")),
+      with_commas(number(resume, "duplicates")));
+  if (!run["close_codes"].empty()) {
+    out << "  close codes        " << run["close_codes"].dump() << '\n';
+  }
+  if (!run["refused_upgrades"].empty()) {
+    out << "  refused upgrades   " << run["refused_upgrades"].dump() << '\n';
+  }
+}
+
 void print_run(std::ostream& out, const ordered_json& run) {
   out << fmt::format("\n{} connections, {} rooms of {}", with_commas(number(run, "connections")),
                      with_commas(number(run, "rooms")), with_commas(number(run, "members")));
@@ -61,8 +150,10 @@ void print_run(std::ostream& out, const ordered_json& run) {
                        with_commas(number(run, "senders")), number(run, "in_flight"),
                        number(run, "content_bytes"));
     const double rate = number(run, "rate_per_s");
-    out << (rate > 0 ? fmt::format("paced: {} messages a second", with_commas(rate))
-                     : std::string{"closed loop"});
+    out << (rate > 0
+                ? fmt::format("open loop: {} messages a second, latency from when each was due",
+                              with_commas(rate))
+                : std::string{"closed loop"});
   }
   out << '\n';
   out << fmt::format("  {:<18} {} /s   ({} in {:.2f} s)\n", "connected",
@@ -70,14 +161,35 @@ void print_run(std::ostream& out, const ordered_json& run) {
                      with_commas(number(run, "connects")), number(run, "connect_s"));
   print_times(out, "connect → hello", run, "hello_times");
   print_times(out, "connect → synced", run, "ready_times");
+  print_times(out, "due → hello", run, "return_hello_times");
+  print_times(out, "due → all rooms", run, "return_ready_times");
+  if (run.contains("herds")) {
+    out << fmt::format("  they come          {}, sync {}\n", run.value("return", ""),
+                       run.value("sync", ""));
+    for (const auto& herd : run["herds"]) print_herd(out, herd);
+    if (run.contains("rss_change_between_herds_bytes")) {
+      out << fmt::format("  first → last herd  RSS {:+.1f} MiB\n",
+                         mib(run, "rss_change_between_herds_bytes"));
+    }
+  }
+  if (run.contains("rounds")) print_rounds(out, run);
+  if (run.contains("steps")) print_steps(out, run);
+  if (run.contains("resume")) print_resumes(out, run);
   print_rate(out, "accepted", run, "accepted");
   print_rate(out, "deliveries", run, "deliveries");
   print_times(out, "send → accepted", run, "accept_times");
   print_times(out, "send → delivery", run, "delivery_times");
   print_times(out, "send → last reader", run, "last_delivery_times");
   if (number(run, "overdue") > 0) {
-    out << fmt::format("  {:<18} {} messages were due, but no sender was free for them\n",
-                       "overdue", with_commas(number(run, "overdue")));
+    out << fmt::format(
+        "  {:<18} {} messages were due, but no sender was free for them; each counts above as an "
+        "answer that took until the end\n",
+        "overdue", with_commas(number(run, "overdue")));
+  }
+  if (number(run, "unsent") > 0) {
+    out << fmt::format(
+        "  {:<18} {} messages fell due while all talkers were away, and were not sent\n", "unsent",
+        with_commas(number(run, "unsent")));
   }
   if (run.contains("rss_bytes_per_connection")) {
     out << fmt::format("  {:<18} {} B of RSS ({:.1f} MiB before, {:.1f} MiB with them)\n",
@@ -97,7 +209,7 @@ void print_run(std::ostream& out, const ordered_json& run) {
 std::string with_commas(double number) {
   std::string digits = fmt::format("{:.0f}", number);
   const std::size_t first = digits.starts_with('-') ? 1 : 0;
-  for (std::size_t at = digits.size(); at > first + 3;) digits.insert(at -= 3, ",");
+  for (std::size_t at = digits.size(); at > first + 3;) digits.insert(at -= 3, 1, ',');
   return digits;
 }
 

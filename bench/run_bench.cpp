@@ -18,9 +18,10 @@ struct scenario {
   void (*run)(run_context&);
 };
 constexpr std::array scenarios{
-    scenario{"send", run_send},
-    scenario{"fanout", run_fanout},
-    scenario{"idle", run_idle},
+    scenario{"send", run_send},   scenario{"fanout", run_fanout},
+    scenario{"idle", run_idle},   scenario{"connect", run_connect},
+    scenario{"storm", run_storm}, scenario{"drain", run_drain},
+    scenario{"slow", run_slow},   scenario{"presence", run_presence},
 };
 
 std::filesystem::path temporary_directory() {
@@ -35,7 +36,10 @@ std::unique_ptr<node_process> spawn(const bench_options& options) {
   node.data_parent = options.data_parent.empty() ? temporary_directory() : options.data_parent;
   node.durability = options.durability;
   node.has_shipped_limits = options.has_shipped_limits;
-  node.settings = options.node_settings;
+  // Presence is not shown for half a minute after a start, unless told otherwise.
+  if (options.scenario == "presence") node.settings.emplace_back("herd_window=\"0s\"");
+  node.settings.insert(node.settings.end(), options.node_settings.begin(),
+                       options.node_settings.end());
   node.keeps_data = options.keeps;
   return std::make_unique<node_process>(std::move(node));
 }
@@ -102,6 +106,17 @@ void run_scenario(run_context& context) {
 }
 
 }  // namespace
+
+std::uint32_t most_connections(run_context& context) {
+  constexpr std::uint32_t usual_connections = 18'000;
+  constexpr std::uint64_t descriptors_spare = 500;
+  const std::uint64_t possible =
+      context.descriptors > descriptors_spare ? context.descriptors - descriptors_spare : 1;
+  if (possible >= usual_connections) return usual_connections;
+  context.progress << context.descriptors << " descriptors allow only " << possible
+                   << " connections\n";
+  return static_cast<std::uint32_t>(possible);
+}
 
 int run_bench(const bench_options& options, std::ostream& out, std::ostream& progress,
               const std::atomic<int>& interrupts) {

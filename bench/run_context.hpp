@@ -39,6 +39,9 @@ struct run_context {
   }
 };
 
+/// 18,000, or what the descriptors allow, which is then told.
+[[nodiscard]] std::uint32_t most_connections(run_context& context);
+
 /// A whole run: node, tenant, scenario, report on `out`; the exit code. Never throws.
 int run_bench(const bench_options& options, std::ostream& out, std::ostream& progress,
               const std::atomic<int>& interrupts);
@@ -47,5 +50,10 @@ int run_bench(const bench_options& options, std::ostream& out, std::ostream& pro
 void run_send(run_context& context);
 void run_fanout(run_context& context);
 void run_idle(run_context& context);
+void run_connect(run_context& context);
+void run_storm(run_context& context);
+void run_drain(run_context& context);
+void run_slow(run_context& context);
+void run_presence(run_context& context);
 
 }  // namespace parley::bench

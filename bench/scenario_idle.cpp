@@ -9,26 +9,10 @@
 #include <utility>
 
 namespace parley::bench {
-namespace {
-
-constexpr std::uint32_t usual_connections = 18'000;
-constexpr std::uint64_t descriptors_spare = 500;
-
-std::uint32_t connections_for(run_context& context) {
-  if (context.options.connections != 0) return context.options.connections;
-  const std::uint64_t possible =
-      context.descriptors > descriptors_spare ? context.descriptors - descriptors_spare : 1;
-  if (possible >= usual_connections) return usual_connections;
-  context.progress << context.descriptors << " descriptors allow only " << possible
-                   << " connections\n";
-  return static_cast<std::uint32_t>(possible);
-}
-
-}  // namespace
 
 void run_idle(run_context& context) {
   const bench_options& o = context.options;
-  const std::uint32_t connections = connections_for(context);
+  const std::uint32_t connections = o.connections != 0 ? o.connections : most_connections(context);
   const auto make = [](const fleet_plan& plan, std::uint32_t first, std::uint32_t count,
                        session_options session, room_heads& heads, run_schedule& schedule) {
     return std::make_unique<chat_worker>(plan, first, count, std::move(session), heads, schedule);

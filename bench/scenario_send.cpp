@@ -45,6 +45,7 @@ void add_figures(ordered_json& run, const measured_window& window, const message
   put("accepted", figures.accepted);
   put("deliveries", figures.deliveries);
   run["overdue"] = figures.overdue;
+  if (figures.unsent != 0) run["unsent"] = figures.unsent;
   run["accept_times"] = describe(figures.accept_times);
   run["delivery_times"] = describe(figures.delivery_times);
   if (tracks_last) run["last_delivery_times"] = describe(figures.last_times);
@@ -55,6 +56,22 @@ void add_figures(ordered_json& run, const measured_window& window, const message
 }
 
 }  // namespace
+
+void add_message_figures(run_context& context, ordered_json& run, const fleet& f,
+                         const send_options& send, const measured_window& window, bool tracks_last) {
+  const bench_options& options = context.options;
+  run["senders"] = send.senders;
+  run["in_flight"] = send.in_flight;
+  run["content_bytes"] = options.content_bytes;
+  run["rate_per_s"] = send.rate;
+  run["loop"] = send.rate > 0 ? "open" : "closed";
+  run["sync"] = options.has_manual_sync ? "manual" : "auto";
+  const message_figures figures = figures_of(f);
+  add_figures(run, window, figures, tracks_last);
+  if (figures.accepted == 0 && !context.is_interrupted()) {
+    context.faults.add(fault::no_load, "no message was accepted in the measured time");
+  }
+}
 
 void run_messages(run_context& context, fleet_plan plan, const send_options& send, bool tracks_last) {
   const bench_options& options = context.options;
@@ -72,16 +89,7 @@ void run_messages(run_context& context, fleet_plan plan, const send_options& sen
   f.close();
 
   ordered_json run = f.describe();
-  run["senders"] = send.senders;
-  run["in_flight"] = send.in_flight;
-  run["content_bytes"] = options.content_bytes;
-  run["rate_per_s"] = send.rate;
-  run["sync"] = options.has_manual_sync ? "manual" : "auto";
-  const message_figures figures = figures_of(f);
-  add_figures(run, window, figures, tracks_last);
-  if (figures.accepted == 0 && !context.is_interrupted()) {
-    context.faults.add(fault::no_load, "no message was accepted in the measured time");
-  }
+  add_message_figures(context, run, f, send, window, tracks_last);
   context.report["runs"].push_back(std::move(run));
 }
 

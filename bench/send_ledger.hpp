@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <unordered_set>
+#include <vector>
 
 namespace parley::bench {
 
@@ -15,6 +16,7 @@ struct open_send {
   std::int64_t due_ns = 0;
   std::uint64_t seen_seq = 0;  // where a reader saw it before its reply came; 0: nowhere yet
   bool is_answered = false;
+  bool is_resent = false;  // on a later connection: it may have been stored the first time
 };
 
 class send_ledger {
@@ -38,6 +40,17 @@ class send_ledger {
   [[nodiscard]] std::size_t open_count() const { return open_count_; }
   /// The oldest open one; only while open_count() > 0.
   [[nodiscard]] const open_send& oldest() const { return sends_.front(); }
+
+  /// Marks all open ones as sent again and gives them, oldest first.
+  [[nodiscard]] std::vector<open_send> resend() {
+    std::vector<open_send> open;
+    for (auto& send : sends_) {
+      if (send.is_answered) continue;
+      send.is_resent = true;
+      open.push_back(send);
+    }
+    return open;
+  }
 
   /// Answered with `stored: "unknown"`: may still turn up in the log, once.
   void doubt(std::uint32_t number) { doubtful_.insert(number); }

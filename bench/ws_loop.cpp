@@ -50,12 +50,16 @@ std::uint32_t ws_loop::random32() {
 }
 
 void ws_loop::connect(std::uint32_t index, std::string_view path, std::string_view headers,
-                      unsigned source) {
+                      unsigned source, int receive_buffer_bytes) {
   client_state& c = clients_[index];
   c.socket = socket_fd{::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
   if (!c.socket.is_open()) fail("socket");
   const int on = 1;
   setsockopt(c.socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (receive_buffer_bytes > 0) {
+    setsockopt(c.socket.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer_bytes,
+               sizeof receive_buffer_bytes);
+  }
   sockaddr_in to{};
   to.sin_family = AF_INET;
   to.sin_port = htons(target_.port);
@@ -94,10 +98,11 @@ void ws_loop::watch(client_state& c, std::uint32_t index, bool for_writing, bool
   epoll_event event{};
   event.events = for_writing ? EPOLLIN | EPOLLOUT : EPOLLIN;
   event.data.u32 = index;
+  c.awaits_room = for_writing;
+  if (c.is_paused) return;
   if (epoll_ctl(epoll_.get(), is_new ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, c.socket.get(), &event) != 0) {
     fail("epoll_ctl");
   }
-  c.awaits_room = for_writing;
 }
 
 void ws_loop::send_text(std::uint32_t index, std::string_view text) {
@@ -116,6 +121,29 @@ void ws_loop::close(std::uint32_t index, std::uint16_t code) {
 }
 
 void ws_loop::abandon(std::uint32_t index) { drop(clients_[index]); }
+
+void ws_loop::reset(std::uint32_t index) {
+  client_state& c = clients_[index];
+  if (c.phase == client_phase::idle) return;
+  const linger at_once{1, 0};
+  setsockopt(c.socket.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  drop(c);
+}
+
+void ws_loop::pause_reading(std::uint32_t index) {
+  client_state& c = clients_[index];
+  if (c.phase != client_phase::open || c.is_paused) return;
+  // Out of the set: a hang-up would be told even without interest in it, again and again.
+  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, c.socket.get(), nullptr);
+  c.is_paused = true;
+}
+
+void ws_loop::resume_reading(std::uint32_t index) {
+  client_state& c = clients_[index];
+  if (!c.is_paused) return;
+  c.is_paused = false;
+  watch(c, index, c.sent < c.out.size(), true);
+}
 
 void ws_loop::drop(client_state& c) {
   if (c.phase == client_phase::idle) return;

@@ -42,20 +42,30 @@ class ws_loop {
 
   /// Opens a connection: `path` and further header lines (each with \r\n) for the upgrade; `source`: which of the
   /// 127.0.0.x addresses to come from, if the target is loopback.
+  /// `receive_buffer_bytes`: SO_RCVBUF, 0 for the kernel's own choice.
   void connect(std::uint32_t client, std::string_view path, std::string_view headers,
-               unsigned source);
+               unsigned source, int receive_buffer_bytes = 0);
   /// Leaves at the end of the turn.
   void send_text(std::uint32_t client, std::string_view text);
   /// Says goodbye; on_closed follows when the peer has answered, or in abandon().
   void close(std::uint32_t client, std::uint16_t code);
   /// Closes the socket at once and says nothing to anybody.
   void abandon(std::uint32_t client);
+  /// As a process that is killed behind a broken network: no close frame, the peer gets a reset. No event follows.
+  void reset(std::uint32_t client);
+  /// Reads nothing any more, not even the connection's end, until resume_reading(): what comes piles up in the kernel.
+  void pause_reading(std::uint32_t client);
+  void resume_reading(std::uint32_t client);
 
   /// Waits until something happens or `until_ns`, handles all of it, sends what is due.
   void turn(std::int64_t until_ns);
 
   [[nodiscard]] bool is_open(std::uint32_t client) const {
     return clients_[client].phase == client_phase::open;
+  }
+  /// May be connected: nothing is open, nor on its way.
+  [[nodiscard]] bool is_idle(std::uint32_t client) const {
+    return clients_[client].phase == client_phase::idle;
   }
   [[nodiscard]] std::size_t opening() const { return opening_; }
   [[nodiscard]] std::size_t connected() const { return connected_; }
@@ -72,7 +82,8 @@ class ws_loop {
     bool is_dirty = false;     // in dirty_
     bool awaits_room = false;  // epoll watches for EPOLLOUT
     bool is_in_message = false;
-    std::size_t sent = 0;  // of out
+    bool is_paused = false;  // not in the epoll set
+    std::size_t sent = 0;    // of out
     std::string out;
     std::string partial;  // of a frame, or of the upgrade's answer
     std::string message;  // of a fragmented message

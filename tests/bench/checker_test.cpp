@@ -382,6 +382,7 @@ TEST_SUITE("bench: checks of the sync (SPEC 5)") {
 
   TEST_CASE("a stated gap moves on, if it begins where the reader stands") {
     lobby_under_load room{3};
+    room.checks.allow_gaps();
     room.checks.skipped(room.readers[0], 4, 9);
     CHECK(room.is_clean());
     CHECK(room.readers[0].position == 9);
@@ -481,5 +482,279 @@ TEST_SUITE("bench: fault log") {
     std::ranges::sort(names);
     CHECK(std::ranges::adjacent_find(names) == names.end());
     CHECK(std::ranges::find(names, "?") == names.end());
+  }
+}
+
+TEST_SUITE(
+    "bench: checks of a reader that comes back (SPEC 2.3: across reconnects each entry once)") {
+  /// Reader 2 has read seqs 1 to 3 and goes; seqs 4 to 6 come to the others.
+  struct one_is_away : lobby_under_load {
+    one_is_away() {
+      for (std::uint64_t seq = 1; seq <= 3; ++seq) deliver_to_all(seq, std::to_string(seq));
+      for (std::uint64_t seq = 4; seq <= 6; ++seq) {
+        deliver(0, seq, std::to_string(seq));
+        deliver(1, seq, std::to_string(seq));
+      }
+    }
+    reading& away() { return readers[2]; }
+    void bring(std::uint64_t from, std::uint64_t to) {
+      for (std::uint64_t seq = from; seq <= to; ++seq) deliver(2, seq, std::to_string(seq));
+    }
+    void recovered(std::uint64_t seq) { checks.synced(away(), "recovered", seq); }
+  };
+
+  TEST_CASE("one that resumes from its position and gets what it missed is right") {
+    one_is_away room;
+    CHECK_FALSE(room.checks.is_complete());  // what it missed is kept for it
+    room.checks.resumed(room.away(), 3);
+    room.bring(4, 6);
+    room.recovered(6);
+    room.deliver_to_all(7, "7");
+    CHECK(room.checks.is_complete());
+    room.finish();
+    CHECK(room.is_clean());
+    CHECK(room.checks.repeated_after_resume() == 0);
+  }
+
+  TEST_CASE("one that never comes back is missing the rest") {
+    one_is_away room;
+    room.finish();
+    CHECK(room.count(fault::missing) == 1);
+  }
+
+  TEST_CASE("a lost entry is a hole, and missing") {
+    one_is_away room;
+    room.checks.resumed(room.away(), 3);
+    room.bring(5, 6);
+    room.recovered(6);
+    CHECK(room.count(fault::hole) == 1);
+    CHECK_FALSE(room.checks.is_complete());
+    room.finish();
+    CHECK(room.count(fault::missing) == 1);
+  }
+
+  TEST_CASE("a lost last entry contradicts «recovered»") {
+    one_is_away room;
+    room.checks.resumed(room.away(), 3);
+    room.bring(4, 5);
+    room.recovered(6);
+    CHECK(room.count(fault::sync) == 1);
+    room.finish();
+    CHECK(room.count(fault::missing) == 1);
+  }
+
+  TEST_CASE("a doubled entry is a repeat, on the new connection and across the two") {
+    for (const std::uint64_t again : {3U, 1U, 5U}) {
+      CAPTURE(again);
+      one_is_away room;
+      room.checks.resumed(room.away(), 3);
+      room.bring(4, 5);
+      room.bring(again, again);
+      room.bring(6, 6);
+      CHECK(room.count(fault::repeat) == 1);
+      CHECK(room.checks.is_complete());
+    }
+  }
+
+  TEST_CASE("exchanged entries are out of order") {
+    one_is_away room;
+    room.checks.resumed(room.away(), 3);
+    room.bring(5, 5);
+    room.bring(4, 4);
+    room.bring(6, 6);
+    CHECK(room.count(fault::out_of_order) == 1);
+    CHECK(room.checks.is_complete());
+  }
+
+  TEST_CASE("another entry under a seq is two histories, also where it only comes again") {
+    one_is_away room;
+    room.checks.resumed(room.away(), 3);
+    room.deliver(2, 4, "something else");
+    CHECK(room.count(fault::two_histories) == 1);
+    one_is_away other;
+    other.deliver(0, 7, "7");
+    other.checks.resumed(other.readers[0], 6);
+    CHECK(other.is_clean());
+    other.deliver(0, 7, "something else");
+    CHECK(other.count(fault::two_histories) == 1);
+  }
+
+  TEST_CASE("a cursor that lies before the position brings entries again, which count once") {
+    one_is_away room;
+    room.checks.acked(room.away(), 1);
+    room.checks.resumed(room.away(), 1);
+    CHECK_FALSE(room.deliver(2, 2, "2").is_counted);
+    CHECK_FALSE(room.deliver(2, 3, "3").is_counted);
+    CHECK(room.deliver(2, 4, "4").is_counted);
+    room.bring(5, 6);
+    room.recovered(6);
+    CHECK(room.checks.repeated_after_resume() == 2);
+    CHECK(room.checks.is_complete());
+    room.finish();
+    CHECK(room.is_clean());
+  }
+
+  TEST_CASE("also those that come again come in order, once, without a hole") {
+    one_is_away hole;
+    hole.checks.resumed(hole.away(), 0);
+    hole.bring(1, 1);
+    hole.bring(3, 6);
+    CHECK(hole.count(fault::hole) == 1);
+    hole.finish();
+    CHECK(hole.count(fault::missing) == 0);  // it has 2 from before
+    one_is_away repeat;
+    repeat.checks.resumed(repeat.away(), 0);
+    repeat.bring(1, 2);
+    repeat.bring(2, 2);
+    CHECK(repeat.count(fault::repeat) == 1);
+  }
+
+  TEST_CASE("«recovered» before where it had been once is not recovered") {
+    one_is_away room;
+    room.checks.resumed(room.away(), 0);
+    room.bring(1, 2);
+    room.recovered(2);
+    CHECK(room.count(fault::sync) == 1);
+  }
+
+  TEST_CASE("a start beyond the position, or before what was acknowledged, is a fault") {
+    one_is_away beyond;
+    beyond.checks.resumed(beyond.away(), 4);
+    CHECK(beyond.count(fault::sync) == 1);
+    one_is_away before;
+    before.checks.acked(before.away(), 2);
+    before.checks.resumed(before.away(), 1);
+    CHECK(before.count(fault::sync) == 1);
+  }
+
+  TEST_CASE("a cursor moves forward only, and not beyond what the reader has") {
+    one_is_away room;
+    room.checks.acked(room.away(), 2);
+    room.checks.acked(room.away(), 3);
+    CHECK(room.is_clean());
+    room.checks.acked(room.away(), 2);
+    CHECK(room.count(fault::wrong_answer) == 1);
+    room.checks.acked(room.away(), 4);
+    CHECK(room.count(fault::wrong_answer) == 2);
+  }
+
+  TEST_CASE("a stated gap is a fault unless allowed; what it leaves out is not waited for") {
+    for (const bool is_allowed : {false, true}) {
+      CAPTURE(is_allowed);
+      one_is_away room;
+      if (is_allowed) room.checks.allow_gaps();
+      room.checks.resumed(room.away(), 3);
+      room.checks.skipped(room.away(), 4, 5);
+      room.checks.synced(room.away(), "gap", 6);
+      room.bring(6, 6);
+      CHECK(room.count(fault::gap) == (is_allowed ? 0 : 1));
+      CHECK(room.checks.gaps() == 1);
+      CHECK(room.checks.entries_in_gaps() == 2);
+      CHECK(room.checks.is_complete());
+      room.finish();
+      CHECK(room.checks.faults().total() == (is_allowed ? 0 : 1));
+    }
+  }
+
+  TEST_CASE("a gap that all were told of does not keep the room open") {
+    lobby_under_load room;
+    room.checks.allow_gaps();
+    room.heads.raise(lobby, 2);
+    for (auto& r : room.readers) {
+      room.checks.resumed(r, 0);
+      room.checks.skipped(r, 1, 2);
+    }
+    room.deliver_to_all(3, "c");
+    CHECK(room.checks.is_complete());
+    room.finish();
+    CHECK(room.is_clean());
+  }
+
+  TEST_CASE("outcomes that tell of a lost history are faults") {
+    for (const char* const outcome : {"reset", "gone"}) {
+      one_is_away room;
+      room.checks.resumed(room.away(), 3);
+      room.checks.synced(room.away(), outcome, 6);
+      CHECK(room.count(fault::sync) == 1);
+    }
+  }
+
+  TEST_CASE("any loss, repeat or exchange in a random life of absences is noticed") {
+    for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+      CAPTURE(seed);
+      std::mt19937_64 random{seed};
+      lobby_under_load room;
+      const std::uint64_t last = 12 + random() % 20;
+      for (std::uint64_t seq = 1; seq <= last; ++seq) {
+        room.deliver(0, seq, std::to_string(seq));
+        room.deliver(1, seq, std::to_string(seq));
+      }
+      // Reader 2 comes and goes; each life starts at its position, or at an acknowledged cursor before it.
+      const std::uint64_t defect = random() % 4;
+      const std::uint64_t victim = 2 + random() % (last - 3);
+      std::uint64_t position = 0;
+      bool has_erred = false;
+      while (position < last) {
+        const std::uint64_t start = position - (random() % 3 == 0 ? random() % (position + 1) : 0);
+        room.checks.resumed(room.readers[2], start);
+        std::vector<std::uint64_t> script;
+        const std::uint64_t end = std::min(last, position + 1 + random() % 6);
+        for (std::uint64_t seq = start + 1; seq <= end; ++seq) script.push_back(seq);
+        const auto at = std::ranges::find(script, victim);
+        // The entry errs where it is new and not the last of this life.
+        if (!has_erred && at != script.end() && victim > position && at + 1 != script.end()) {
+          has_erred = defect != 0;
+          if (defect == 1) {
+            script.erase(at);
+          } else if (defect == 2) {
+            script.insert(at, victim);
+          } else if (defect == 3) {
+            std::swap(*at, *(at + 1));
+          }
+        }
+        for (const std::uint64_t seq : script) room.deliver(2, seq, std::to_string(seq));
+        position = end;
+      }
+      room.finish();
+      CHECK(room.is_clean() == !has_erred);
+    }
+  }
+}
+
+TEST_SUITE("bench: checks of a sender that comes back (SPEC 2.4)") {
+  TEST_CASE("what was not answered is sent again; «duplicate» then has its first seq") {
+    lobby_under_load room;
+    room.checks.sent(0, 0, lobby, stamp(0).due_ns);
+    room.checks.sent(0, 1, lobby, stamp(1).due_ns);
+    room.deliver_to_all(1, "a", stamp(0));
+    const auto again = room.checks.resend(0);
+    REQUIRE(again.size() == 2);
+    CHECK(again[0].number == 0);
+    CHECK(again[1].is_resent);
+    const auto first = room.checks.accepted(stamp(0), lobby, 1, id_of("a"));
+    REQUIRE(first);
+    CHECK(first->is_resent);
+    room.checks.accepted(stamp(1), lobby, 2, id_of("b"));
+    room.deliver_to_all(2, "b", stamp(1));
+    CHECK(room.checks.is_complete());
+    CHECK(room.is_clean());
+    CHECK(room.checks.resend(0).empty());
+  }
+
+  TEST_CASE("stored a second time for being sent again is stored twice") {
+    lobby_under_load room;
+    room.checks.sent(0, 0, lobby, stamp(0).due_ns);
+    room.deliver_to_all(1, "a", stamp(0));
+    CHECK(room.checks.resend(0).size() == 1);
+    room.deliver_to_all(2, "a again", stamp(0));
+    CHECK(room.count(fault::stored_twice) >= 1);
+  }
+
+  TEST_CASE("an answer that was lost and never repeated is unanswered") {
+    lobby_under_load room;
+    room.checks.sent(0, 0, lobby, stamp(0).due_ns);
+    CHECK(room.checks.resend(0).size() == 1);
+    room.finish();
+    CHECK(room.count(fault::unanswered) == 1);
   }
 }

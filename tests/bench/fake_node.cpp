@@ -19,8 +19,10 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace parley::bench {
@@ -72,7 +74,9 @@ class fake_node::server {
   void run() {
     std::array<epoll_event, 256> events{};
     while (!is_stopped_) {
-      const int timeout = late_.empty() ? 1000 : 1;
+      const bool has_timers =
+          !late_.empty() || options_.stall_ns > 0 || options_.presence_max_members > 0;
+      const int timeout = has_timers ? 1 : 1000;
       const int count = epoll_wait(epoll_.get(), events.data(), 256, timeout);
       for (int i = 0; i < count; ++i) {
         const auto& event = events[static_cast<std::size_t>(i)];
@@ -87,6 +91,8 @@ class fake_node::server {
         send_now(late_.front().sender, late_.front().frame);
         late_.pop_front();
       }
+      if (options_.presence_max_members > 0) show_offline();
+      if (options_.stall_ns > 0) close_stalled();
       flush();
     }
   }
@@ -100,6 +106,8 @@ class fake_node::server {
   std::atomic<std::uint64_t> messages{0};
   std::atomic<std::uint64_t> tenants_deleted{0};
   std::atomic<std::uint64_t> pongs{0};
+  std::atomic<std::uint64_t> duplicates{0};
+  std::atomic<std::uint64_t> returns{0};
 
  private:
   struct connection {
@@ -109,12 +117,14 @@ class fake_node::server {
     std::string user;
     bool is_upgraded = false;
     bool waits = false;
+    std::int64_t waits_since_ns = 0;
   };
   struct room {
     std::string id;
     std::vector<std::string> members;
     std::map<std::string, std::uint64_t> starts;
-    std::vector<std::pair<std::uint64_t, std::string>> log;  // before the load
+    std::vector<std::pair<std::uint64_t, std::string>> log;
+    std::map<std::string, std::uint64_t> keys;  // client_msg_id → seq
     std::vector<int> live;
     std::uint64_t seq = 0;
     std::string held_back;  // for `swap`
@@ -138,12 +148,19 @@ class fake_node::server {
       if (fd < 0) return;
       const int on = 1;
       setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      const int small = 8192;
+      if (options_.stall_ns > 0) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
       connections_[fd].socket = socket_fd{fd};
       watch(fd, EPOLLIN, EPOLL_CTL_ADD);
     }
   }
 
   void drop(int fd) {
+    const connection& c = connections_[fd];
+    if (c.is_upgraded && options_.presence_max_members > 0) {
+      const bool is_flapping = options_.flaw == defect::flap;
+      offline_at_[c.user] = now_ns() + (is_flapping ? 0 : options_.presence_grace_ns);
+    }
     for (auto& [id, r] : rooms_) std::erase(r.live, fd);
     connections_.erase(fd);
   }
@@ -170,6 +187,7 @@ class fake_node::server {
       if (c.out.empty()) continue;
       const ssize_t put = send(found->first, c.out.data(), c.out.size(), MSG_NOSIGNAL);
       if (put > 0) c.out.erase(0, static_cast<std::size_t>(put));
+      if (put > 0 || !c.waits) c.waits_since_ns = now_ns();
       const bool waits = !c.out.empty();
       if (waits != c.waits) {
         c.waits = waits;
@@ -177,6 +195,104 @@ class fake_node::server {
       }
     }
     dirty_.clear();
+  }
+
+  void close_stalled() {
+    std::vector<int> stalled;
+    for (auto& [fd, c] : connections_) {
+      if (c.waits && now_ns() - c.waits_since_ns > options_.stall_ns) stalled.push_back(fd);
+    }
+    for (const int fd : stalled) drop(fd);  // a close frame would find no room
+  }
+
+  void drain() {
+    std::vector<int> all;
+    for (auto& [fd, c] : connections_) {
+      if (c.is_upgraded) all.push_back(fd);
+    }
+    bool is_wrong = options_.flaw == defect::wrong_drain_code;
+    for (const int fd : all) {
+      connection& c = connections_[fd];
+      text(c, R"({"type":"server.shutdown","reconnect_after_ms":)" + std::to_string(50 + fd % 50) +
+                  "}");
+      append_server_frame(
+          c.out, 0x88, std::string_view{std::exchange(is_wrong, false) ? "\x03\xf3" : "\x03\xf4", 2});
+      dirty_.push_back(fd);
+    }
+    flush();
+    for (const int fd : all) drop(fd);
+    ++drains_;
+  }
+
+  // Presence and typing, as SPEC 5 says.
+
+  [[nodiscard]] bool is_shown_in(const room& r) const {
+    return r.starts.size() <= options_.presence_max_members ||
+           options_.flaw == defect::show_in_big_rooms;
+  }
+
+  void show(int fd, const std::string& frame) {
+    text(connections_[fd], frame);
+    dirty_.push_back(fd);
+  }
+
+  void show_presence(const std::string& user, const std::string& status) {
+    std::set<int> readers;
+    for (const auto& [id, r] : rooms_) {
+      if (r.starts.contains(user) && is_shown_in(r)) readers.insert(r.live.begin(), r.live.end());
+    }
+    for (const int fd : readers) {
+      if (connections_[fd].user == user) continue;
+      show(fd,
+           R"({"type":"presence.update","user_id":")" + user + R"(","status":")" + status + "\"}");
+    }
+  }
+
+  void show_offline() {
+    for (auto at = offline_at_.begin(); at != offline_at_.end();) {
+      if (at->second > now_ns()) {
+        ++at;
+        continue;
+      }
+      show_presence(at->first, "offline");
+      gone_.insert(at->first);
+      at = offline_at_.erase(at);
+    }
+  }
+
+  void show_return(const std::string& user) {
+    offline_at_.erase(user);
+    if (gone_.erase(user) != 0) show_presence(user, "online");
+  }
+
+  /// presence.set, typing.start, typing.stop. False: none of these.
+  bool take_ephemeral(int fd, connection& c, const frame_fields& f) {
+    if (f.type != "presence.set" && f.type != "typing.start" && f.type != "typing.stop")
+      return false;
+    if (options_.presence_max_members == 0) {
+      text(c,
+           R"({"type":"error","request_id":"x","field":"type","code":"VALIDATION_ERROR","message":"?"})");
+      return true;
+    }
+    if (f.type == "presence.set") {
+      show_presence(c.user, std::string{f.status});
+    } else {
+      const room& r = rooms_.at(std::string{f.room_id});
+      const std::string frame = R"({"type":"typing","room_id":")" + r.id + R"(","user_id":")" +
+                                c.user + R"(","action":")" + std::string{f.type.substr(7)} + "\"}";
+      std::vector<int> readers = r.live;
+      if (!is_shown_in(r)) readers.clear();
+      if (options_.flaw == defect::show_strangers) {
+        for (const auto& [other, about] : connections_) {
+          if (about.is_upgraded && !r.starts.contains(about.user)) readers = {other};
+        }
+      }
+      for (const int reader : readers) {
+        if (reader != fd) show(reader, frame);
+      }
+    }
+    text(c, R"({"type":"ok","request_id":"x"})");
+    return true;
   }
 
   // REST.
@@ -193,7 +309,10 @@ class fake_node::server {
     const auto space = head.find(' ');
     const std::string method = head.substr(0, space);
     const std::string path = head.substr(space + 1, head.find(' ', space + 1) - space - 1);
-    if (path.starts_with("/ws?")) {
+    if (path == "/drain") {
+      c.out += http(200, {{"success", true}});
+      drain();
+    } else if (path.starts_with("/ws?")) {
       upgrade(fd, c, head, path.ends_with("sync=manual"));
     } else {
       c.out += answer(method, path, head, body);
@@ -273,10 +392,13 @@ class fake_node::server {
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Accept: " +
         accept_of(value_of(head, "Sec-WebSocket-Key").value_or("")) + "\r\n\r\n";
-    text(c, R"({"type":"hello","protocol":"parley.v1","server_version":"fake","epoch":"e1","limits":)"
-            R"({"max_frame":131072,"frames_per_s":)" +
+    const char* const epoch = options_.flaw == defect::new_epoch && drains_ > 0 ? "e2" : "e1";
+    text(c, R"({"type":"hello","protocol":"parley.v1","server_version":"fake","epoch":")" +
+                std::string{epoch} + R"(","limits":{"max_frame":131072,"frames_per_s":)" +
                 std::to_string(options_.frames_per_s) + "}}");
+    if (!users_.insert(c.user).second) ++returns;
     if (!is_manual) sync(fd, c, {});
+    show_return(c.user);
   }
 
   void sync(int fd, connection& c, const std::map<std::string, std::uint64_t>& positions) {
@@ -291,16 +413,58 @@ class fake_node::server {
     if (positions.empty()) text(c, R"({"type":"sync.start","rooms":{)" + starts + "}}");
     for (room* const r : own) {
       const std::uint64_t after = positions.empty() ? r->starts[c.user] : positions.at(r->id);
-      for (const auto& [seq, frame] : r->log) {
-        if (seq > after) text(c, frame);
+      std::vector<std::pair<std::uint64_t, std::string>> missed;
+      for (const auto& each : r->log) {
+        if (each.first > after) missed.push_back(each);
       }
       const bool is_wrong = options_.flaw == defect::wrong_recovery && upgrades_ == 3;
-      text(c, R"({"type":"sync.complete","room_id":")" + r->id + R"(","outcome":"recovered","seq":)" +
-                  std::to_string(r->seq + (is_wrong ? 1 : 0)) + "}");
+      std::string outcome = R"("recovered","seq":)" + std::to_string(r->seq + (is_wrong ? 1 : 0));
+      const std::string complete =
+          R"({"type":"sync.complete","room_id":")" + r->id + R"(","outcome":)";
+      if (after > 0 && missed.size() >= 2 && !has_resumed_badly_) spoil(*r, missed, outcome);
+      if (outcome.starts_with("\"gap")) text(c, complete + outcome + "}");
+      for (const auto& [seq, frame] : missed) text(c, frame);
+      if (!outcome.starts_with("\"gap")) text(c, complete + outcome + "}");
       r->live.push_back(fd);
     }
     if (options_.flaw == defect::no_sync_done && upgrades_ == 3) return;
     text(c, R"({"type":"sync.done","rooms":)" + std::to_string(own.size()) + "}");
+  }
+
+  /// What a user missed, and what it is told of that.
+  void spoil(const room& r, std::vector<std::pair<std::uint64_t, std::string>>& missed,
+             std::string& outcome) {
+    has_resumed_badly_ = true;
+    const std::string first = std::to_string(missed[0].first);
+    switch (options_.flaw) {
+      case defect::resume_drop:
+        missed.erase(missed.begin());
+        break;
+      case defect::resume_short:
+        missed.pop_back();
+        break;
+      case defect::resume_repeat:
+        missed.insert(missed.begin(), r.log[static_cast<std::size_t>(missed[0].first - 2)]);
+        break;
+      case defect::resume_swap:
+        std::swap(missed[0], missed[1]);
+        break;
+      case defect::resume_other: {
+        auto& frame = missed[0].second;
+        frame.replace(frame.find("\"message_id\":\"m-"), 16, "\"message_id\":\"x-");
+        break;
+      }
+      case defect::resume_gap:
+        outcome = R"("gap","seq":)" + std::to_string(r.seq) + R"(,"from_seq":)" + first +
+                  R"(,"to_seq":)" + first;
+        missed.erase(missed.begin());
+        break;
+      case defect::resume_reset:
+        outcome = R"("reset","seq":)" + std::to_string(r.seq);
+        break;
+      default:
+        break;
+    }
   }
 
   void text(connection& c, std::string_view payload) {
@@ -351,6 +515,14 @@ class fake_node::server {
       const json request = json::parse(payload);
       for (const auto& [id, after] : request["rooms"].items()) positions[id] = after;
       sync(fd, c, positions);
+    } else if (payload.starts_with(R"({"type":"ack")")) {
+      const json request = json::parse(payload);
+      for (const auto& [id, seq] : request["rooms"].items()) {
+        std::uint64_t& cursor = rooms_.at(id).starts[c.user];
+        cursor = std::max<std::uint64_t>(cursor, seq);
+        text(c, R"({"type":"ack.received","room_id":")" + id + R"(","seq":)" +
+                    std::to_string(cursor) + R"(,"user_id":")" + c.user + "\"}");
+      }
     } else if (options_.flaw == defect::slow_down) {
       late_.push_back({now_ns() + 30 * ns_per_ms, fd, payload});
     } else {
@@ -372,11 +544,18 @@ class fake_node::server {
     if (sender == connections_.end()) return;
     connection& c = sender->second;
     frame_fields f;
+    if (read_fields(payload, f) && take_ephemeral(fd, c, f)) return;
     if (!read_fields(payload, f) || !rooms_.contains(std::string{f.room_id})) {
       error(c, f, R"("code":"NOT_FOUND","message":"no such room","stored":"no")");
       return;
     }
     room& r = rooms_.at(std::string{f.room_id});
+    const auto known = r.keys.find(std::string{f.client_msg_id});
+    if (known != r.keys.end() && options_.flaw != defect::forget_keys) {
+      ++duplicates;
+      accept_again(c, r, f, known->second);
+      return;
+    }
     ++messages;
     if (options_.flaw == defect::overload && messages % 3 == 0) {
       error(c, f, R"("code":"RATE_LIMIT_EXCEEDED","retry_after_ms":5,"stored":"no")");
@@ -404,10 +583,19 @@ class fake_node::server {
       error(c, f, R"("code":"UNAVAILABLE","retry_after_ms":5,"stored":"no")");
     } else if (is_flawed(defect::doubt)) {
       error(c, f, R"("code":"UNAVAILABLE","retry_after_ms":5,"stored":"unknown")");
-    } else if (!is_flawed(defect::answer_not)) {
+    } else if (!is_flawed(defect::answer_not) && !is_flawed(defect::forget_keys)) {
       accept(c, r, f);
       if (is_flawed(defect::answer_twice)) accept(c, r, f);
     }
+  }
+
+  void accept_again(connection& c, const room& r, const frame_fields& f, std::uint64_t seq) {
+    const std::string& stored = r.log[seq - 1].second;
+    const auto at = stored.find("\"message_id\":\"") + 14;
+    text(c, R"({"type":"message.accepted","client_msg_id":")" + std::string{f.client_msg_id} +
+                R"(","room_id":")" + r.id + R"(","message_id":")" +
+                stored.substr(at, stored.find('"', at) - at) + R"(","seq":)" + std::to_string(seq) +
+                R"(,"created_at":"2026-01-01T00:00:00.000Z","duplicate":true})");
   }
 
   void accept(connection& c, const room& r, const frame_fields& f) {
@@ -437,6 +625,8 @@ class fake_node::server {
 
   void publish(room& r, std::uint64_t seq, const std::string& sender, const frame_fields& f) {
     std::string frame = entry(r, seq, sender, f);
+    r.log.emplace_back(seq, frame);
+    r.keys[std::string{f.client_msg_id}] = seq;
     const int victim = r.live.empty() ? -1 : r.live.back();
     for (const int fd : r.live) {
       connection& c = connections_[fd];
@@ -483,6 +673,11 @@ class fake_node::server {
   std::deque<late_send> late_;
   std::uint64_t upgrades_ = 0;
   std::uint64_t requests_ = 0;
+  std::uint64_t drains_ = 0;
+  bool has_resumed_badly_ = false;
+  std::set<std::string> users_;
+  std::map<std::string, std::int64_t> offline_at_;
+  std::set<std::string> gone_;
 };
 
 fake_node::fake_node(fake_node_options options)
@@ -499,5 +694,7 @@ fake_node::~fake_node() {
 std::uint64_t fake_node::messages() const { return server_->messages; }
 std::uint64_t fake_node::tenants_deleted() const { return server_->tenants_deleted; }
 std::uint64_t fake_node::pongs() const { return server_->pongs; }
+std::uint64_t fake_node::duplicates() const { return server_->duplicates; }
+std::uint64_t fake_node::returns() const { return server_->returns; }
 
 }  // namespace parley::bench

@@ -1,7 +1,8 @@
 #pragma once
 /// Just enough of a node for tests of the load tool: REST to make a tenant and rooms, WebSocket with hello, sync and
-/// send_message; everything in memory, in one thread, on a loopback port of its own. Its point is that it can be made to
-/// break each promise that the load tool claims to check.
+/// send_message, ack, presence and typing; everything in memory, in one thread, on a loopback port of its own. `POST /drain`
+/// sends all connections away as a SIGTERM would. Its point is that it can be made to break each promise that the load tool
+/// claims to check.
 
 #include <atomic>
 #include <cstdint>
@@ -40,6 +41,20 @@ enum class defect {
   refuse_upgrade,    // one upgrade gets 403
   slow_down,         // answers every send 30 ms late, which is slow but right
   fragment,          // every message comes in fragments with pings between, which is right
+  // When a user comes back (once, to a connection that missed two entries or more):
+  resume_drop,        // the first missed entry is left out
+  resume_short,       // the last missed entry is left out
+  resume_repeat,      // the entry before its position comes again
+  resume_swap,        // the first two missed entries change places
+  resume_other,       // the first missed entry is another one
+  resume_gap,         // the first missed entry is a stated gap
+  resume_reset,       // outcome reset
+  new_epoch,          // hello has another epoch after a drain
+  forget_keys,        // answer_not, and the same client_msg_id is stored again
+  wrong_drain_code,   // one connection is closed with 1011 by a drain
+  flap,               // presence shows those who are gone for a moment
+  show_in_big_rooms,  // presence and typing are shown in rooms over the limit
+  show_strangers,     // typing is shown to one who is not in the room
 };
 
 struct fake_node_options {
@@ -47,6 +62,11 @@ struct fake_node_options {
   std::uint64_t at_message = 20;  // defects that happen once happen to this message
   std::uint64_t frames_per_s = 0;
   bool takes_any_master_key = false;
+  /// Closes connections that take nothing for so long with 4008, and has small buffers; 0: never.
+  std::int64_t stall_ns = 0;
+  /// Presence and typing are shown in rooms up to this size; 0: answers like a node that does not know them.
+  std::size_t presence_max_members = 0;
+  std::int64_t presence_grace_ns = 0;
 };
 
 class fake_node {
@@ -64,6 +84,9 @@ class fake_node {
   [[nodiscard]] std::uint64_t messages() const;
   [[nodiscard]] std::uint64_t tenants_deleted() const;
   [[nodiscard]] std::uint64_t pongs() const;
+  [[nodiscard]] std::uint64_t duplicates() const;
+  /// Upgrades of users that had been connected before.
+  [[nodiscard]] std::uint64_t returns() const;
 
  private:
   class server;

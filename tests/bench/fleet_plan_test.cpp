@@ -57,4 +57,22 @@ TEST_SUITE("bench: who is in which room") {
     CHECK(sources_for(50'000) >= 2);
     CHECK(sources_for(UINT32_MAX) == 200);
   }
+
+  TEST_CASE("an audience: everybody in as many rooms, rooms of like size, a talker in each") {
+    const fleet_plan plan = plan_audience(3, 100, 30, 4, 7);
+    CHECK(plan.connections == 103);
+    REQUIRE(plan.rooms.size() == 30);
+    std::vector<int> times(103, 0);
+    for (std::size_t room = 0; room < plan.rooms.size(); ++room) {
+      const auto& members = plan.rooms[room];
+      CHECK(members.front() == room % 3);
+      CHECK(std::set<std::uint32_t>(members.begin(), members.end()).size() == members.size());
+      CHECK(members.size() >= 12);
+      CHECK(members.size() <= 18);
+      for (const std::uint32_t member : members) ++times[member];
+    }
+    for (std::size_t i = 3; i < times.size(); ++i) CHECK(times[i] == 4);
+    CHECK(plan_audience(3, 100, 30, 4, 7).rooms == plan.rooms);
+    CHECK(plan_audience(3, 100, 30, 4, 8).rooms != plan.rooms);
+  }
 }

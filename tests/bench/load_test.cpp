@@ -1,67 +1,13 @@
 /// The load tool as a whole against a node that can be made to break each promise: what it does wrong must be found, and
 /// what is a node's right must not be called wrong.
 
-#include "bench/options.hpp"
-#include "bench/run_context.hpp"
-#include "tests/bench/fake_node.hpp"
-#include "tests/bench/scratch_directory.hpp"
+#include "tests/bench/load_support.hpp"
 
-#include <doctest/doctest.h>
-#include <nlohmann/json.hpp>
-
-#include <atomic>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
-#include <string>
+#include <chrono>
 #include <thread>
 
 using namespace parley::bench;
 using nlohmann::json;
-
-namespace {
-
-const std::atomic<int> no_interrupts{0};
-
-bench_options small_load(const fake_node& node) {
-  bench_options o;
-  o.scenario = "send";
-  o.url = node.url();
-  o.master_key = fake_node::master_key;
-  o.connections = 20;
-  o.rooms = 10;
-  o.members = {2};
-  o.senders = 20;
-  o.in_flight = 2;
-  o.duration_s = 0.15;
-  o.warmup_s = 0.05;
-  o.settle_s = 3;
-  o.connect_deadline_s = 20;
-  o.prints_json = true;
-  o.is_quiet = true;
-  return o;
-}
-
-struct outcome {
-  int code = -1;
-  json report;
-  [[nodiscard]] bool found(const char* fault) const {
-    return report["checks"]["faults"].contains(fault);
-  }
-};
-
-outcome run(const bench_options& options, const std::atomic<int>& interrupts = no_interrupts) {
-  std::ostringstream out;
-  std::ostringstream progress;
-  outcome result;
-  result.code = run_bench(options, out, progress, interrupts);
-  result.report = json::parse(out.str());
-  CHECK(result.report["exit_code"] == result.code);
-  return result;
-}
-
-}  // namespace
 
 TEST_SUITE("bench: a node that keeps its promises") {
   TEST_CASE("send: everything is accepted, delivered to both, and measured") {
@@ -231,22 +177,8 @@ TEST_SUITE("bench: a node that keeps its promises") {
     for (const int status : {0, 3}) {
       CAPTURE(status);
       fake_node node{{.takes_any_master_key = true}};
-      const scratch_directory scratch;
-      const auto script = scratch.path() / "parley";
-      std::ofstream{script} << "#!/bin/bash\ntrap 'exit " << status
-                            << "' TERM\necho '{\"msg\":\"listening\",\"address\":\"127.0.0.1:"
-                            << node.port() << "\"}' >&2\nwhile :; do sleep 0.02; done\n";
-      std::filesystem::permissions(script, std::filesystem::perms::owner_all);
-      const char* const before = std::getenv("PARLEY_BIN");
-      const std::string kept = before == nullptr ? "" : before;
-      setenv("PARLEY_BIN", script.c_str(), 1);
-      auto options = small_load(node);
-      options.url.clear();
-      options.master_key.clear();
-      options.spawns = true;
-      options.data_parent = scratch.path();
-      const auto result = run(options);
-      before == nullptr ? unsetenv("PARLEY_BIN") : setenv("PARLEY_BIN", kept.c_str(), 1);
+      const spawned_fake spawned{node, status};
+      const auto result = run(spawned.with(small_load(node)));
       CAPTURE(result.report.dump(2));
       CHECK(result.code == (status == 0 ? exit_ok : exit_fault));
       CHECK(result.found("node") == (status != 0));

@@ -85,6 +85,34 @@ TEST_SUITE("bench: a node of our own") {
     CHECK(log.find(node.directory().string() + "\n") != std::string::npos);
   }
 
+  TEST_CASE("it is started again on the same port and data, and its new words are waited for") {
+    stage s{"grep listen_addr parley.toml >&2\necho run >>data/runs\n" + std::string{listens} +
+            runs_until_told};
+    node_process node{s.options};
+    const pid_t before = node.pid();
+    const auto again = node.restart();
+    CHECK(again.failure.empty());
+    CHECK(again.exit_s > 0);
+    CHECK(again.listen_s > 0);
+    CHECK(node.pid() != before);
+    CHECK(node.is_running());
+    CHECK(node.url() == "http://127.0.0.1:4321");
+    CHECK(node.log_tail().find("listen_addr = \"127.0.0.1:4321\"") != std::string::npos);
+    std::ifstream runs{node.directory() / "data" / "runs"};
+    std::string line;
+    int count = 0;
+    while (std::getline(runs, line)) ++count;
+    CHECK(count == 2);
+    CHECK(node.stop().empty());
+  }
+
+  TEST_CASE("a bad end before a new start is told") {
+    stage s{listens + std::string{"trap 'exit 5' TERM\nwhile :; do sleep 0.02; done\n"}};
+    node_process node{s.options};
+    CHECK(node.restart().failure.find("status 5") != std::string::npos);
+    CHECK(node.is_running());
+  }
+
   TEST_CASE("its directory can be kept") {
     stage s{listens + runs_until_told};
     s.options.keeps_data = true;

@@ -139,4 +139,75 @@ TEST_SUITE("bench: command line") {
       CHECK_FALSE(read_duration(text));
     }
   }
+
+  TEST_CASE("herds have their defaults: who is there, how they resume, how they come back") {
+    const auto connect = parse({"connect", url, key});
+    REQUIRE(connect.parsed.options);
+    CHECK(connect.parsed.options->connections == 2000);
+    CHECK(connect.parsed.options->rooms == 200);
+    CHECK(connect.parsed.options->senders == 20);
+    CHECK(connect.parsed.options->rate == 200);
+    CHECK(connect.parsed.options->content_bytes == 100);
+    CHECK_FALSE(connect.parsed.options->has_manual_sync);
+    CHECK(connect.parsed.options->spread_s == 0);
+    const auto storm = parse({"storm", url, key, "--jitter", "5s", "--herds=2"});
+    REQUIRE(storm.parsed.options);
+    CHECK(storm.parsed.options->connections == 0);  // as many as the descriptors allow
+    CHECK(storm.parsed.options->has_manual_sync);
+    CHECK(storm.parsed.options->by == "kill");
+    CHECK(storm.parsed.options->spread_s == 5);
+    CHECK(storm.parsed.options->herds == 2);
+    const auto automatic = parse({"storm", url, key, "--sync=auto", "-c", "18000"});
+    REQUIRE(automatic.parsed.options);
+    CHECK_FALSE(automatic.parsed.options->has_manual_sync);
+    CHECK(automatic.parsed.options->rooms == 2000);
+    const auto drain = parse({"drain", "--spawn"});
+    REQUIRE(drain.parsed.options);
+    CHECK(drain.parsed.options->by == "drain");
+    CHECK(drain.parsed.options->obeys);
+    CHECK(drain.parsed.options->connections == 10'000);
+  }
+
+  TEST_CASE("slow and presence have their defaults") {
+    const auto slow = parse({"slow", url, key});
+    REQUIRE(slow.parsed.options);
+    CHECK(slow.parsed.options->connections == 200);
+    CHECK(slow.parsed.options->stopped == 20);
+    CHECK(slow.parsed.options->stop_s == 60);
+    CHECK(slow.parsed.options->rooms == 10);
+    CHECK(slow.parsed.options->senders == 10);  // no more than there are rooms
+    CHECK(slow.parsed.options->content_bytes == 2000);
+    const auto presence = parse({"presence", url, key});
+    REQUIRE(presence.parsed.options);
+    CHECK(presence.parsed.options->members == std::vector{200U});
+    CHECK(presence.parsed.options->togglers == 10);
+    CHECK(presence.parsed.options->grace_s == 5);
+  }
+
+  TEST_CASE("what herds cannot do is said") {
+    const std::vector<std::vector<const char*>> wrong{
+        {"drain", url, key},
+        {"storm", url, key, "--by", "drain"},
+        {"storm", url, key, "--obey"},
+        {"storm", url, key, "--by", "other"},
+        {"connect", url, key, "--rooms", "2"},
+        {"connect", url, key, "-c", "100000", "--rooms", "100"},
+        {"slow", url, key, "-c", "10", "--stopped", "10"},
+        {"slow", url, key, "--stop-for", "2h"},
+        {"presence", url, key, "--members", "10", "--togglers", "10"},
+        {"presence", url, key, "--members", "1000"},
+    };
+    for (const auto& arguments : wrong) {
+      CAPTURE(arguments[0]);
+      CAPTURE(arguments.back());
+      std::vector<const char*> argv{"parley-bench"};
+      argv.insert(argv.end(), arguments.begin(), arguments.end());
+      std::ostringstream out;
+      std::ostringstream err;
+      const auto parsed = parse_command_line(static_cast<int>(argv.size()), argv.data(), out, err);
+      CHECK_FALSE(parsed.options);
+      CHECK(parsed.exit_code == exit_usage);
+      CHECK_FALSE(err.str().empty());
+    }
+  }
 }
