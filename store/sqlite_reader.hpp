@@ -45,6 +45,7 @@ class sqlite_reader final : public reader {
                                bool messages_only, std::size_t offset) override;
   result<sender_lookup> look_up(room_no room, const user_id& user,
                                 const std::optional<hash128>& key, utc_time keys_since) override;
+  result<std::vector<member_row>> owners(room_no room) override;
   result<bool> is_message(room_no room, message_id message) override;
   result<std::optional<entry>> message(room_no room, message_id message) override;
   result<std::optional<tenant_row>> tenant_by_api_key(const sha256_digest& digest) override;
@@ -115,6 +116,7 @@ class sqlite_reader final : public reader {
   statement rooms_of_tenant_;
   statement member_;
   statement members_;
+  statement owners_;
   statement key_;
   statement unread_;
   statement last_message_;
