@@ -34,7 +34,7 @@ json frame(const lobby& room, std::size_t publish, std::size_t at = 0) {
 json rewritten(const lobby& room, std::size_t publish, std::size_t at = 0) {
   return shown(room.publishes.at(publish)->rewrites.at(at).frame);
 }
-entry deleted(entry message) {
+entry tombstone_of(entry message) {
   auto& body = std::get<message_body>(message.body);
   body.content.clear();
   body.meta = {};
@@ -278,10 +278,10 @@ TEST_SUITE("SPEC 4 edits and deletes") {
     CHECK(room.done(second));
     CHECK(room.appends.size() == 1);
     const auto third = room.says(by(cyd), delete_of(original));
-    room.finds_message(deleted(original));
+    room.finds_message(tombstone_of(original));
     CHECK(room.done(third));
     const auto edit = room.says(by(cyd), edit_of(original, "x"));
-    room.finds_message(deleted(original));
+    room.finds_message(tombstone_of(original));
     CHECK(room.refused(edit, error_code::conflict));
     CHECK(room.appends.size() == 1);
   }
@@ -302,7 +302,7 @@ TEST_SUITE("SPEC 4 edits and deletes") {
     // Nothing is under way any more: the next call asks again.
     const auto later = room.says(by(cyd), edit_of(original, "third"));
     CHECK(!room.answered(later));
-    room.finds_message(deleted(original));
+    room.finds_message(tombstone_of(original));
     CHECK(room.refused(later, error_code::conflict));
   }
 
@@ -571,7 +571,8 @@ TEST_SUITE("SPEC 4 changing a room") {
     room.time.at += std::chrono::hours{1};
     const auto call = room.says(by(bob), c);
     REQUIRE(room.appends.size() == 1);
-    const auto& body = std::get<room_updated_body>(room.last_entry().body);
+    const auto appended = room.last_entry();
+    const auto& body = std::get<room_updated_body>(appended.body);
     CHECK(body.name == std::optional{std::optional<std::string>{"new"}});
     CHECK(!body.metadata);
     CHECK(!body.posting);

@@ -28,11 +28,6 @@ uuid numbered(std::uint8_t n) {
 const room_key lobby{tenant_no{1}, room_id{numbered(1)}};
 const user_id ann{"ann"};
 
-/// A message and its life: each frame is as the log shows it at that time.
-struct written {
-  entry e;
-  frame_ptr frame;
-};
 frame_ptr encoded(const entry& e) {
   std::string text;
   append_entry(text, lobby.room, e);
@@ -70,7 +65,7 @@ class delivery final : public delivery_ports {
     frame.rooms.push_back({lobby.room.id.to_string(), lobby.room, room_seq{after}});
     it.sync(connection_ref{c}, {"1", {}, {}}, std::move(frame));
     REQUIRE(std::holds_alternative<check_query>(reads.back().second));
-    checked_rooms found;
+    store::checked_rooms found;
     found.snapshot = commit_no{commit};
     found.rooms.emplace_back(
         store::room_position{room_no{5}, lobby.room, room_seq{1}, room_seq{last}, {}, {}});
