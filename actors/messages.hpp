@@ -72,12 +72,33 @@ struct send_command {
   hash128 body;                ///< of content, canonical meta and reply_to (SPEC 2.4)
   std::optional<message_id> reply_to;
 };
+struct edit_message_command {
+  message_id message;
+  std::string content;
+  std::optional<json_text> meta{};  ///< nullopt: it stays
+  std::optional<hash128> key{};
+  hash128 body{};  ///< of all of it
+};
+struct delete_message_command {
+  message_id message;
+  std::optional<hash128> key{};
+  hash128 body{};
+};
 struct add_members_command {
   std::vector<user_id> users;
   member_role role = member_role::member;
 };
 struct remove_member_command {
   user_id user;
+};
+struct update_member_command {
+  user_id user;
+  member_role role = member_role::member;  ///< owner: the room is handed over
+};
+struct update_room_command {  ///< what is not given stays
+  std::optional<std::optional<std::string>> name{};
+  std::optional<json_text> metadata{};
+  std::optional<posting_policy> posting{};
 };
 struct join_command {};
 struct leave_command {};
@@ -88,11 +109,17 @@ struct room_command {
   reply_to to;
   caller who;
   std::variant<send_command, add_members_command, remove_member_command, join_command,
-               leave_command, delete_room_command>
+               leave_command, delete_room_command, edit_message_command, delete_message_command,
+               update_member_command, update_room_command>
       what;
   credit_ptr credit{};  ///< given back when the last who holds it lets go (DESIGN 3.1)
 
-  [[nodiscard]] bool is_send() const { return std::holds_alternative<send_command>(what); }
+  /// A send, edit or delete of a message: an error to it says what is stored (SPEC 2.5).
+  [[nodiscard]] bool is_send() const {
+    return std::holds_alternative<send_command>(what) ||
+           std::holds_alternative<edit_message_command>(what) ||
+           std::holds_alternative<delete_message_command>(what);
+  }
 };
 using room_command_ptr = std::shared_ptr<const room_command>;
 
@@ -100,8 +127,9 @@ using room_command_ptr = std::shared_ptr<const room_command>;
 
 struct send_result {
   room_no no;
-  accepted_info accepted;
+  accepted_info accepted;  ///< of an edit or delete that changed nothing: the message's own seq
   std::optional<user_id> actor{};
+  std::shared_ptr<const entry> message{};  ///< an edit's or delete's: as it is after it
 };
 struct members_result {
   std::vector<store::member_row> added;
@@ -133,6 +161,11 @@ struct member_change {
   bool joined = true;
   std::shared_ptr<const std::string> room_json{};  ///< joined: the room as this user sees it
 };
+/// An edit or a delete changes what earlier entries show: its message, and the edits of it before (SPEC 1).
+struct rewrite {
+  std::shared_ptr<const entry> message;  ///< as this commit has left it
+  frame_ptr frame;                       ///< the same, encoded
+};
 /// Committed entries of a room, dense from first_seq; or its creation (no frames, seq 0); or its end; or, when it was
 /// opened, only where its log stands (no frames, no members): a reader that was not given all before first_seq has
 /// missed the publishes of an instance that died.
@@ -143,6 +176,8 @@ struct publish {
   room_seq first_seq;
   std::vector<frame_ptr> frames;
   std::vector<member_change> members;  ///< ascending seq
+  std::vector<rewrite> rewrites{};     ///< one a message; the frames here show its end already
+  std::vector<std::shared_ptr<const entry>> edits{};  ///< those of the frames, without their texts
   commit_no commit;
   bool gone = false;                ///< the room was deleted; its log ends at first_seq − 1
   std::vector<credit_ptr> credits;  ///< of the sends in it; released when the last gateway is done
@@ -489,7 +524,9 @@ struct lookup_query {
   std::optional<hash128> key;
   std::optional<message_id> reply_to;
   utc_time keys_since{};
-  std::vector<user_id> also{};  ///< whose membership is asked too
+  std::vector<user_id> also{};         ///< whose membership is asked too
+  bool owners = false;                 ///< … and that of whoever owns the room
+  std::optional<message_id> target{};  ///< which message is to be changed
 };
 struct credential_query {
   sha256_digest digest{};
@@ -515,11 +552,13 @@ struct page_frames {
   bool complete = true;
   room_seq after;  ///< frames[0] has seq after + 1
   std::vector<frame_ptr> frames;
+  std::vector<std::pair<room_seq, room_seq>> edits{};  ///< which of them are edits, of which message
 };
 struct lookup_result {
   store::sender_lookup found;
   bool reply_to_is_message = true;
-  std::vector<std::pair<user_id, std::optional<store::member_row>>> others{};  ///< of `also`
+  std::vector<std::pair<user_id, std::optional<store::member_row>>> others{};  ///< of `also`, `owners`
+  std::optional<entry> target{};  ///< nullopt: no such message in the room
 };
 struct history_json {
   std::string items;  ///< a JSON array

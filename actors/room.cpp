@@ -1,6 +1,7 @@
 #include "actors/room.hpp"
 
 #include "protocol/assert.hpp"
+#include "protocol/json_canonical.hpp"
 #include "protocol/planted.hpp"
 #include "protocol/server_frame.hpp"
 
@@ -24,6 +25,21 @@ std::shared_ptr<const std::string> room_json_for(const room_info& info, member_r
   auto text = std::make_shared<std::string>();
   append_room(*text, info, role);
   return text;
+}
+
+bool is_same_json(const json_text& a, const json_text& b) {
+  return a == b || canonical_json(a) == canonical_json(b);
+}
+
+/// An edit without what it says: that is served as its message has it.
+std::shared_ptr<const entry> without_text(const entry& edit) {
+  auto out = std::make_shared<entry>(
+      entry{edit.seq, edit.message, edit.actor, edit.created_at, message_edited_body{}});
+  const auto& from = std::get<message_edited_body>(edit.body);
+  auto& to = std::get<message_edited_body>(out->body);
+  to.message_seq = from.message_seq;
+  to.edited_at = from.edited_at;
+  return out;
 }
 
 }  // namespace
@@ -90,6 +106,8 @@ void room::enqueue(const room_command_ptr& m) {
       line = *actor;
     } else if (const auto* remove = std::get_if<remove_member_command>(&m->what)) {
       line = remove->user;
+    } else if (const auto* update = std::get_if<update_member_command>(&m->what)) {
+      line = update->user;
     }
     if (waiting_full()) {
       refuse(*m, unavailable("too many calls wait for this room", retry_soon));
@@ -113,6 +131,15 @@ void room::ask(const user_id& who, const room_command& m) {
     }
   } else if (const auto* remove = std::get_if<remove_member_command>(&m.what)) {
     if (remove->user != who) q.also.push_back(remove->user);
+  } else if (const auto* update = std::get_if<update_member_command>(&m.what)) {
+    if (update->user != who) q.also.push_back(update->user);
+    q.owners = m.who.is_backend() && update->role == member_role::owner;
+  } else if (const auto* edit = std::get_if<edit_message_command>(&m.what)) {
+    q.key = edit->key;
+    q.target = edit->message;
+  } else if (const auto* del = std::get_if<delete_message_command>(&m.what)) {
+    q.key = del->key;
+    q.target = del->message;
   }
   const auto call = ++last_call_;
   if (ports_.look_up(call, std::move(q))) {
@@ -133,9 +160,10 @@ void room::on(call_no call, const read_result& looked_up) {
   const auto ref = std::move(it->second);
   lookups_.erase(it);
   auto line = held_.find(ref.user);
-  if (line == held_.end()) return;
+  if (line == held_.end()) return forget_settled_changes();
   line->second.looking_up = false;
-  if (state_ != state::active) return;  // opened() goes on with it, from fresh facts
+  // opened() goes on with it, from fresh facts.
+  if (state_ != state::active) return forget_settled_changes();
   if (const auto* failed = std::get_if<error>(&looked_up)) {
     const auto command = line->second.queue.front();
     line->second.queue.pop_front();
@@ -147,6 +175,7 @@ void room::on(call_no call, const read_result& looked_up) {
   } else {
     run_held(ref.user, facts{true, std::get<lookup_result>(looked_up), ref.user});
   }
+  forget_settled_changes();
   store_joins();
   flush_answers();
   check_invariants();
@@ -186,6 +215,18 @@ room::handled room::handle(const room_command_ptr& m, const facts& f) {
     handled operator()(const join_command&) const { return self.handle_join(m, f); }
     handled operator()(const leave_command&) const { return self.handle_leave(m, f); }
     handled operator()(const delete_room_command&) const { return self.handle_delete(m, f); }
+    handled operator()(const edit_message_command& c) const {
+      return self.handle_edit_message(m, c, f);
+    }
+    handled operator()(const delete_message_command& c) const {
+      return self.handle_delete_message(m, c, f);
+    }
+    handled operator()(const update_member_command& c) const {
+      return self.handle_update_member(m, c, f);
+    }
+    handled operator()(const update_room_command& c) const {
+      return self.handle_update_room(m, c, f);
+    }
   };
   return std::visit(visitor{*this, m, f}, m->what);
 }
@@ -206,41 +247,47 @@ bool room::pending_full(std::size_t more) const {
   return pending_.size() + more > limits::room_pending_max_entries;
 }
 
-room::handled room::handle_send(const room_command_ptr& m, const send_command& c, const facts& f) {
-  // The sender's own key comes before everything: one removed meanwhile still gets its first answer (SPEC 2.4).
-  if (c.key) {
-    const key_ref ref{c.sender, *c.key};
-    if (auto pending = pending_keys_.find(ref); pending != pending_keys_.end()) {
-      auto& entry = pending_[pending->second.value - pending_.front().no.value];
-      if (entry.key->call != store::keyed_call::send || entry.key->body != c.body) {
-        refuse(*m, error{error_code::conflict, "this key was used with another message",
-                         "client_msg_id"});
-      } else {
-        auto outcome = std::get<send_result>(entry.waiters.front().outcome);
-        outcome.accepted.duplicate = true;
-        entry.waiters.push_back({m->to, std::move(outcome), true});
-      }
-      return handled::done;
-    }
-    std::optional<key_record> used;
-    if (auto known = keys_.find(ref); known != keys_.end()) {
-      used = known->second;
-    } else if (!keys_complete_) {
-      if (!f.looked_up) return handled::needs_lookup;
-      if (f.found.found.key) used = record_of(*f.found.found.key);
-    }
-    if (used) {
-      if (used->call != store::keyed_call::send || used->body != c.body) {
-        refuse(*m, error{error_code::conflict, "this key was used with another message",
-                         "client_msg_id"});
-      } else {
-        answer(m->to, send_result{no_,
-                                  {key_.room, used->message, used->seq, used->created_at, true},
-                                  m->who.user});
-      }
-      return handled::done;
-    }
+room::pending_entry* room::pending(entry_no no) {
+  if (pending_.empty() || no < pending_.front().no || no > pending_.back().no) return nullptr;
+  return &pending_[no.value - pending_.front().no.value];
+}
+
+/// One removed meanwhile still gets its first answer.
+std::optional<room::handled> room::repeated(const room_command_ptr& m, const user_id& sender,
+                                            const std::optional<hash128>& key, store::keyed_call call,
+                                            const hash128& body, const facts& f) {
+  if (!key) return std::nullopt;
+  const auto used_otherwise = [&] {
+    refuse(*m,
+           error{error_code::conflict, "this key was used with another message", "client_msg_id"});
+    return handled::done;
+  };
+  const key_ref ref{sender, *key};
+  if (auto first = pending_keys_.find(ref); first != pending_keys_.end()) {
+    auto& entry = *pending(first->second);
+    if (entry.key->call != call || entry.key->body != body) return used_otherwise();
+    auto outcome = std::get<send_result>(entry.waiters.front().outcome);
+    outcome.accepted.duplicate = true;
+    entry.waiters.push_back({m->to, std::move(outcome), true});
+    return handled::done;
   }
+  std::optional<key_record> used;
+  if (auto known = keys_.find(ref); known != keys_.end()) {
+    used = known->second;
+  } else if (!keys_complete_) {
+    if (!f.looked_up) return handled::needs_lookup;
+    if (f.found.found.key) used = record_of(*f.found.found.key);
+  }
+  if (!used) return std::nullopt;
+  if (used->call != call || used->body != body) return used_otherwise();
+  answer(m->to, send_result{
+                    no_, {key_.room, used->message, used->seq, used->created_at, true}, m->who.user});
+  return handled::done;
+}
+
+room::handled room::handle_send(const room_command_ptr& m, const send_command& c, const facts& f) {
+  if (auto settled = repeated(m, c.sender, c.key, store::keyed_call::send, c.body, f))
+    return *settled;
   // Members see, read and write; to others the room does not exist. The backend may name any sender.
   const auto who = member(c.sender, f);
   if (!who.known) return handled::needs_lookup;
@@ -248,7 +295,7 @@ room::handled room::handle_send(const room_command_ptr& m, const send_command& c
     refuse(*m, not_found("room"));
     return handled::done;
   }
-  if (!m->who.is_backend() && info_.posting == posting_policy::admins &&
+  if (!m->who.is_backend() && info_then().posting == posting_policy::admins &&
       who.row->role == member_role::member) {
     refuse(*m, error{error_code::authorization, "only admins may post in this room"});
     return handled::done;
@@ -443,8 +490,8 @@ room::handled room::handle_join(const room_command_ptr& m, const facts& f) {
     }
     // A member already: the same answer, no entry. One whose joining is pending waits for it.
     if (auto pending = overlay_.find(*m->who.user); pending != overlay_.end()) {
-      auto& entry = pending_[pending->second.last.value - pending_.front().no.value];
-      entry.waiters.push_back({m->to, room_result{{}, who.row->role}, false});
+      this->pending(pending->second.last)
+          ->waiters.push_back({m->to, room_result{{}, who.row->role}, false});
     } else {
       answer(m->to, room_result{info_, who.row->role});
     }
@@ -574,6 +621,315 @@ room::handled room::handle_delete(const room_command_ptr& m, const facts& f) {
   return handled::done;
 }
 
+// ---- edits and deletes --------------------------------------------------------------------------------------------
+
+room::message_target room::target_of(const room_command_ptr& m, const message_id& message,
+                                     const facts& f) {
+  message_target out;
+  if (!m->who.is_backend()) {
+    auto who = member(*m->who.user, f);
+    if (!who.known) {
+      out.settled = handled::needs_lookup;
+      return out;
+    }
+    if (!who.row) {
+      refuse(*m, not_found("room"));
+      out.settled = handled::done;
+      return out;
+    }
+    out.caller = std::move(who.row);
+  }
+  if (auto known = changed_.find(message); known != changed_.end()) {
+    out.message = known->second.message;
+  } else if (!f.looked_up) {
+    out.settled = handled::needs_lookup;
+  } else if (f.found.target) {
+    out.message = std::make_shared<const entry>(*f.found.target);
+  } else {
+    refuse(*m, not_found("message"));
+    out.settled = handled::done;
+  }
+  return out;
+}
+
+/// The same answer, no entry. If what makes it so is pending, so is the answer.
+room::handled room::nothing_to_change(const room_command_ptr& m, const message_target& target) {
+  const auto& message = *target.message;
+  send_result outcome{no_,
+                      {key_.room, message.message, message.seq, message.created_at, false},
+                      m->who.user,
+                      target.message};
+  const auto changed = changed_.find(message.message);
+  auto* by = changed == changed_.end() ? nullptr : pending(changed->second.last);
+  if (by != nullptr) {
+    by->waiters.push_back({m->to, std::move(outcome), true});
+  } else {
+    answer(m->to, std::move(outcome));
+  }
+  return handled::done;
+}
+
+/// Appends `body`, which leaves the message as `after` says; edited_at or deleted_at are set here.
+room::handled room::change(const room_command_ptr& m, entry_body body, message_body after,
+                           const message_target& target, std::optional<store::send_key> key) {
+  if (pending_full(1)) {
+    refuse(*m, unavailable("too many changes of this room are being stored", retry_soon));
+    return handled::done;
+  }
+  auto& p = assign(std::move(body), m->who.user, target.message->message);
+  if (auto* edit = std::get_if<message_edited_body>(&p.e.body)) {
+    edit->edited_at = p.e.created_at;
+    after.edited_at = p.e.created_at;
+  } else {
+    std::get<message_deleted_body>(p.e.body).deleted_at = p.e.created_at;
+    after.deleted_at = p.e.created_at;
+  }
+  const auto& before = *target.message;
+  p.message = std::make_shared<const entry>(
+      entry{before.seq, before.message, before.actor, before.created_at, std::move(after)});
+  changed_[before.message] = {p.message, p.no, m->credit};
+  if (key) pending_keys_.emplace(key_ref{key->sender, key->key}, p.no);
+  p.key = std::move(key);
+  p.credit = m->credit;
+  p.waiters.push_back(
+      {m->to,
+       send_result{
+           no_, {key_.room, before.message, p.e.seq, p.e.created_at, false}, m->who.user, p.message},
+       true});
+  static const bool ack_before_commit = planted_defect("ack_before_commit");
+  if (ack_before_commit) answer(m->to, p.waiters.front().outcome);
+  submit(p);
+  return handled::done;
+}
+
+room::handled room::handle_edit_message(const room_command_ptr& m, const edit_message_command& c,
+                                        const facts& f) {
+  const auto sender = m->who.user.value_or(user_id{});
+  if (auto settled = repeated(m, sender, c.key, store::keyed_call::edit, c.body, f))
+    return *settled;
+  const auto target = target_of(m, c.message, f);
+  if (target.settled) return *target.settled;
+  const auto& now = std::get<message_body>(target.message->body);
+  if (target.caller && now.sender != target.caller->user) {
+    refuse(*m, error{error_code::authorization, "only its sender may edit a message"});
+    return handled::done;
+  }
+  if (now.deleted_at) {
+    refuse(*m, error{error_code::conflict, "the message is deleted"});
+    return handled::done;
+  }
+  auto after = now;
+  after.content = c.content;
+  if (c.meta) after.meta = *c.meta;
+  if (after.content == now.content && is_same_json(after.meta, now.meta))
+    return nothing_to_change(m, target);
+  message_edited_body body{target.message->seq, after.content, after.meta, {}};
+  std::optional<store::send_key> key;
+  if (c.key) key = store::send_key{sender, *c.key, store::keyed_call::edit, c.body};
+  return change(m, std::move(body), std::move(after), target, std::move(key));
+}
+
+room::handled room::handle_delete_message(const room_command_ptr& m,
+                                          const delete_message_command& c, const facts& f) {
+  const auto sender = m->who.user.value_or(user_id{});
+  if (auto settled = repeated(m, sender, c.key, store::keyed_call::remove, c.body, f))
+    return *settled;
+  const auto target = target_of(m, c.message, f);
+  if (target.settled) return *target.settled;
+  const auto& now = std::get<message_body>(target.message->body);
+  if (target.caller && now.sender != target.caller->user &&
+      target.caller->role == member_role::member) {
+    refuse(*m, error{error_code::authorization,
+                     "only its sender, owner and admins may delete a message"});
+    return handled::done;
+  }
+  if (now.deleted_at) return nothing_to_change(m, target);
+  auto after = now;
+  after.content.clear();
+  after.meta = {};
+  std::optional<store::send_key> key;
+  if (c.key) key = store::send_key{sender, *c.key, store::keyed_call::remove, c.body};
+  return change(m, message_deleted_body{target.message->seq, {}}, std::move(after), target,
+                std::move(key));
+}
+
+/// What is committed is found by look-ups from now on; only those under way may be older.
+void room::forget_settled_changes() {
+  if (changed_.empty()) return;
+  const bool too_many = changed_.size() > limits::room_pending_max_entries;
+  if (!lookups_.empty() && !too_many) return;
+  if (!lookups_.empty()) ++members_forgotten_;  // they are asked again
+  std::erase_if(changed_, [&](const auto& c) { return pending(c.second.last) == nullptr; });
+}
+
+// ---- roles, the room itself ---------------------------------------------------------------------------------------
+
+room::pending_entry& room::assign_role(store::member_row row, member_role role,
+                                       const room_command& m) {
+  auto& p = assign(member_updated_body{row.user, role}, m.who.user);
+  row.role = role;
+  auto user = row.user;
+  overlay_[std::move(user)] = {std::move(row), p.no};
+  return p;
+}
+
+void room::submit_from(std::size_t first) {
+  for (auto at = first; at < pending_.size(); ++at) submit(pending_[at]);
+}
+
+room::handled room::handle_update_member(const room_command_ptr& m, const update_member_command& c,
+                                         const facts& f) {
+  membership who;
+  if (!m->who.is_backend()) {
+    who = member(*m->who.user, f);
+    if (!who.known) return handled::needs_lookup;
+    if (!who.row) {
+      refuse(*m, not_found("room"));
+      return handled::done;
+    }
+  }
+  if (info_.type == room_type::dm) {
+    refuse(*m, error{error_code::conflict, "in a dm both are members"});
+    return handled::done;
+  }
+  const auto target = member(c.user, f);
+  if (!target.known) return handled::needs_lookup;
+  if (who.row && who.row->role == member_role::member) {
+    refuse(*m, error{error_code::authorization, "only owner and admins may change roles"});
+    return handled::done;
+  }
+  if (!target.row) {
+    refuse(*m, not_found("member"));
+    return handled::done;
+  }
+  if (c.role == member_role::owner) {
+    if (who.row && who.row->role != member_role::owner) {
+      refuse(*m, error{error_code::authorization, "only the owner hands the room over", "role"});
+      return handled::done;
+    }
+    return hand_over(m, *target.row, f);
+  }
+  if (who.row && target.row->role >= who.row->role) {
+    refuse(*m, error{error_code::authorization,
+                     "only members of a role below one's own can be given another"});
+    return handled::done;
+  }
+  if (who.row && c.role >= who.row->role) {
+    refuse(*m, error{error_code::authorization, "only a role below one's own can be given", "role"});
+    return handled::done;
+  }
+  members_result result{{*target.row}, info_.member_count + pending_members_};
+  if (target.row->role == c.role) {
+    const auto changed = overlay_.find(c.user);
+    auto* by = changed == overlay_.end() ? nullptr : pending(changed->second.last);
+    if (by != nullptr) {
+      by->waiters.push_back({m->to, std::move(result), false});
+    } else {
+      answer(m->to, std::move(result));
+    }
+    return handled::done;
+  }
+  if (pending_full(1)) {
+    refuse(*m, unavailable("too many changes of this room are being stored", retry_soon));
+    return handled::done;
+  }
+  result.added.front().role = c.role;
+  auto& p = assign_role(*target.row, c.role, *m);
+  p.waiters.push_back({m->to, std::move(result), false});
+  submit(p);
+  return handled::done;
+}
+
+/// The new owner first: if only that is stored, asking again finishes it. All others who own the room become admins.
+room::handled room::hand_over(const room_command_ptr& m, const store::member_row& to, const facts& f) {
+  std::vector<store::member_row> former;
+  const auto consider = [&](const store::member_row& row) {
+    if (row.role == member_role::owner && row.user != to.user) former.push_back(row);
+  };
+  for (const auto& [user, row] : members_) {
+    if (row && !overlay_.contains(user)) consider(*row);
+  }
+  for (const auto& [user, change] : overlay_) {
+    if (change.member) consider(*change.member);
+  }
+  if (!members_complete_ && m->who.is_backend()) {
+    if (!f.looked_up) return handled::needs_lookup;
+    for (const auto& [user, row] : f.found.others) {
+      if (row && !overlay_.contains(user) && !members_.contains(user)) consider(*row);
+    }
+  } else if (!members_complete_ && m->who.user && !members_.contains(*m->who.user) &&
+             !overlay_.contains(*m->who.user)) {
+    consider(*member(*m->who.user, f).row);
+  }
+  members_result result{{to}, info_.member_count + pending_members_};
+  result.added.front().role = member_role::owner;
+  if (to.role == member_role::owner && former.empty()) {
+    const auto changed = overlay_.find(to.user);
+    auto* by = changed == overlay_.end() ? nullptr : pending(changed->second.last);
+    if (by != nullptr) {
+      by->waiters.push_back({m->to, std::move(result), false});
+    } else {
+      answer(m->to, std::move(result));
+    }
+    return handled::done;
+  }
+  if (pending_full(former.size() + 1)) {
+    refuse(*m, unavailable("too many changes of this room are being stored", retry_soon));
+    return handled::done;
+  }
+  const auto first = pending_.size();
+  if (to.role != member_role::owner) assign_role(to, member_role::owner, *m);
+  for (auto& row : former) assign_role(std::move(row), member_role::admin, *m);
+  pending_.back().waiters.push_back({m->to, std::move(result), false});
+  submit_from(first);
+  return handled::done;
+}
+
+room::handled room::handle_update_room(const room_command_ptr& m, const update_room_command& c,
+                                       const facts& f) {
+  std::optional<member_role> role;
+  if (!m->who.is_backend()) {
+    const auto who = member(*m->who.user, f);
+    if (!who.known) return handled::needs_lookup;
+    if (!who.row) {
+      refuse(*m, not_found("room"));
+      return handled::done;
+    }
+    if (who.row->role == member_role::member) {
+      refuse(*m, error{error_code::authorization, "only owner and admins may change the room"});
+      return handled::done;
+    }
+    role = who.row->role;
+  }
+  const auto& now = info_then();
+  room_updated_body body;
+  if (c.name && *c.name != now.name) body.name = c.name;
+  if (c.metadata && !is_same_json(*c.metadata, now.metadata)) body.metadata = c.metadata;
+  if (c.posting && *c.posting != now.posting) body.posting = c.posting;
+  if (!body.name && !body.metadata && !body.posting) {
+    if (auto* by = updated_ ? pending(updated_->last) : nullptr) {
+      by->waiters.push_back({m->to, room_result{{}, role}, false});
+    } else {
+      answer(m->to, room_result{info_, role});
+    }
+    return handled::done;
+  }
+  if (pending_full(1)) {
+    refuse(*m, unavailable("too many changes of this room are being stored", retry_soon));
+    return handled::done;
+  }
+  auto then = now;
+  if (body.name) then.name = *body.name;
+  if (body.metadata) then.metadata = *body.metadata;
+  if (body.posting) then.posting = *body.posting;
+  auto& p = assign(std::move(body), m->who.user);
+  updated_ = updated_room{std::move(then), p.no};
+  p.credit = m->credit;
+  p.waiters.push_back({m->to, room_result{{}, role}, false});
+  submit(p);
+  return handled::done;
+}
+
 // ---- entries ----------------------------------------------------------------------------------------------------
 
 room::pending_entry& room::assign(entry_body body, const std::optional<user_id>& actor,
@@ -601,10 +957,18 @@ void room::on(const committed& m) {
   out->instance = instance_;
   out->first_seq = committed_.next();
   out->commit = m.commit;
+  // What the messages changed by this commit are after it. All that is read after a commit shows them so: also the
+  // entries of this commit itself.
+  std::unordered_map<message_id, std::shared_ptr<const entry>> after;
+  for (const auto& p : pending_) {
+    if (p.no > m.up_to) break;
+    if (p.message) after[p.e.message] = p.message;
+  }
   static const bool ack_before_commit = planted_defect("ack_before_commit");
   while (!pending_.empty() && pending_.front().no <= m.up_to) {
     auto& p = pending_.front();
     apply(p, *out);
+    show(p, *out, after);
     for (auto& w : p.waiters) {
       if (ack_before_commit && w.is_send) continue;
       if (auto* joined = std::get_if<room_result>(&w.outcome)) joined->info = info_;
@@ -613,6 +977,7 @@ void room::on(const committed& m) {
     if (p.credit) out->credits.push_back(std::move(p.credit));
     pending_.pop_front();
   }
+  forget_settled_changes();
   if (!out->frames.empty()) ports_.publish(std::move(out));
   store_joins();
   flush_answers();
@@ -644,9 +1009,20 @@ void room::apply(const pending_entry& p, publish& out) {
       settle(user, p.no);
     }
   } else if (const auto* updated = std::get_if<member_updated_body>(&p.e.body)) {
-    if (auto it = members_.find(updated->user); it != members_.end() && it->second)
+    if (auto it = members_.find(updated->user); it != members_.end() && it->second) {
       it->second->role = updated->role;
+    } else if (auto said = overlay_.find(updated->user);
+               said != overlay_.end() && said->second.last == p.no && said->second.member) {
+      // Of a big room: a look-up under way may have been asked before this.
+      members_.insert_or_assign(updated->user, said->second.member);
+    }
     settle(updated->user, p.no);
+  } else if (const auto* changed = std::get_if<room_updated_body>(&p.e.body)) {
+    if (changed->name) info_.name = *changed->name;
+    if (changed->metadata) info_.metadata = *changed->metadata;
+    if (changed->posting) info_.posting = *changed->posting;
+    info_.updated_at = p.e.created_at;
+    if (updated_ && updated_->last == p.no) updated_.reset();
   }
   if (members_.size() >
       (members_complete_ ? 2 * limits::room_members_in_memory : big_room_members_max)) {
@@ -659,10 +1035,38 @@ void room::apply(const pending_entry& p, publish& out) {
     pending_keys_.erase({p.key->sender, p.key->key});
     remember_key({*p.key, p.e.seq, p.e.message, p.e.created_at});
   }
+}
+
+/// Encodes the entry once, for all who will read it.
+void room::show(const pending_entry& p, publish& out,
+                const std::unordered_map<message_id, std::shared_ptr<const entry>>& after) {
   thread_local std::string scratch;
-  scratch.clear();
-  append_entry(scratch, key_.room, p.e);
-  out.frames.push_back(make_text_frame(scratch));
+  const auto encoded = [&](const entry& e) {
+    scratch.clear();
+    append_entry(scratch, key_.room, e);
+    return make_text_frame(scratch);
+  };
+  if (!p.message) {
+    out.frames.push_back(encoded(p.e));
+    return;
+  }
+  const auto& message = after.at(p.e.message);
+  if (message == p.message) out.rewrites.push_back({message, encoded(*message)});
+  if (p.e.kind() != entry_kind::message_edited) {
+    out.frames.push_back(encoded(p.e));
+    return;
+  }
+  out.edits.push_back(without_text(p.e));
+  if (message == p.message) {
+    out.frames.push_back(encoded(p.e));
+    return;
+  }
+  auto shown = *out.edits.back();
+  const auto& now = std::get<message_body>(message->body);
+  auto& edit = std::get<message_edited_body>(shown.body);
+  edit.content = now.content;
+  edit.meta = now.meta;
+  out.frames.push_back(encoded(shown));
 }
 
 /// The entry that said so is committed: members_ knows it now, unless a later pending one says otherwise.
@@ -703,6 +1107,8 @@ void room::on(const lost& m) {
   pending_.clear();
   pending_keys_.clear();
   overlay_.clear();
+  changed_.clear();
+  updated_.reset();
   pending_members_ = 0;
   assigned_ = committed_;
   reopen();
@@ -739,6 +1145,7 @@ void room::refuse_waiting(const error& why) {
   }
   held_.clear();
   held_count_ = 0;
+  changed_.clear();
 }
 
 // ---- opening ----------------------------------------------------------------------------------------------------
@@ -848,6 +1255,7 @@ void room::check_invariants() const {
   PARLEY_ASSERT(static_cast<std::int64_t>(pending_.size()) == assigned_.value - committed_.value);
   PARLEY_ASSERT(pending_.empty() || pending_.front().e.seq == committed_.next());
   PARLEY_ASSERT(pending_.size() <= limits::room_pending_max_entries);
+  PARLEY_ASSERT(changed_.size() <= 2 * limits::room_pending_max_entries);
 }
 
 }  // namespace parley::actors

@@ -10,6 +10,8 @@
 /// Bound      pending_ ≤ limits::room_pending_max_entries, commands waiting (for the opening or a look-up)
 ///            ≤ limits::room_waiting_max_commands; beyond: UNAVAILABLE, nothing is stored. Keys in memory
 ///            ≤ limits::room_keys_in_memory, members of big rooms likewise. Joins that gather count as commands waiting.
+///            changed_ ≤ pending_ and what was committed while a look-up was under way,
+///            ≤ limits::room_pending_max_entries.
 /// Relies on  storage: within a generation, committed() in order of entries; lost(): nothing of this generation beyond
 ///            what was reported committed is in the log, or ever will be.
 
@@ -100,6 +102,14 @@ class room {
     std::vector<waiter> waiters;
     std::optional<store::send_key> key;
     credit_ptr credit;
+    std::shared_ptr<const entry> message{};  ///< of an edit or delete: its message after it
+  };
+  /// A message that was edited or deleted here: as it is after `last`. It is newer than what a look-up finds that was asked
+  /// before `last` was committed, so it is kept while there are such.
+  struct changed_message {
+    std::shared_ptr<const entry> message;
+    entry_no last;
+    credit_ptr credit;
   };
   /// What the repeated answer needs of a used key; whose it is stands in its key_ref.
   struct key_record {
@@ -143,6 +153,14 @@ class room {
   handled handle_join(const room_command_ptr& m, const facts& f);
   handled handle_leave(const room_command_ptr& m, const facts& f);
   handled handle_delete(const room_command_ptr& m, const facts& f);
+  handled handle_edit_message(const room_command_ptr& m, const edit_message_command& c,
+                              const facts& f);
+  handled handle_delete_message(const room_command_ptr& m, const delete_message_command& c,
+                                const facts& f);
+  handled handle_update_member(const room_command_ptr& m, const update_member_command& c,
+                               const facts& f);
+  handled hand_over(const room_command_ptr& m, const store::member_row& to, const facts& f);
+  handled handle_update_room(const room_command_ptr& m, const update_room_command& c, const facts& f);
 
   void enqueue(const room_command_ptr& m);
   void run_held(const user_id& who, const facts& first);
@@ -157,7 +175,26 @@ class room {
   void store_joins();
   [[nodiscard]] bool waiting_full() const;
   void leave(const store::member_row& who, leave_reason reason, const room_command& m);
+  pending_entry& assign_role(store::member_row row, member_role role, const room_command& m);
+  void submit_from(std::size_t first);
+  /// The call's own key, if it has one, is judged before all else (SPEC 2.4). nullopt: it was never used.
+  std::optional<handled> repeated(const room_command_ptr& m, const user_id& sender,
+                                  const std::optional<hash128>& key, store::keyed_call call,
+                                  const hash128& body, const facts& f);
+  /// The message that a call wants to change, and whether its caller is a member who sees it.
+  struct message_target {
+    std::optional<handled> settled{};  ///< refused already, or a look-up must tell first
+    std::shared_ptr<const entry> message{};
+    std::optional<store::member_row> caller{};  ///< nullopt: the backend
+  };
+  message_target target_of(const room_command_ptr& m, const message_id& message, const facts& f);
+  handled nothing_to_change(const room_command_ptr& m, const message_target& target);
+  handled change(const room_command_ptr& m, entry_body body, message_body after,
+                 const message_target& target, std::optional<store::send_key> key);
+  void forget_settled_changes();
   void apply(const pending_entry& p, publish& out);
+  void show(const pending_entry& p, publish& out,
+            const std::unordered_map<message_id, std::shared_ptr<const entry>>& after);
   void settle(const user_id& user, entry_no by);
   [[nodiscard]] static key_record record_of(const store::used_key& k);
   void remember_key(const store::used_key& k);
@@ -173,6 +210,9 @@ class room {
   [[nodiscard]] membership member(const user_id& user, const facts& f) const;
   [[nodiscard]] std::optional<user_id> successor(const user_id& leaving) const;
   [[nodiscard]] bool pending_full(std::size_t more) const;
+  [[nodiscard]] pending_entry* pending(entry_no no);
+  /// The room as it will be when all pending is committed: what update_room_command can change.
+  [[nodiscard]] const room_info& info_then() const { return updated_ ? updated_->info : info_; }
   void check_invariants() const;
 
   const room_key key_;
@@ -197,8 +237,15 @@ class room {
   std::unordered_map<user_id, std::optional<store::member_row>>
       members_;  // nullopt (big rooms only): known to be none
   bool members_complete_ = true;
-  std::uint64_t members_forgotten_ = 0;  // look-ups from before a clean-up of members_ are asked again
+  std::uint64_t members_forgotten_ =
+      0;  // look-ups from before a clean-up of members_ or changed_ are asked again
   std::unordered_map<user_id, overlay> overlay_;
+  std::unordered_map<message_id, changed_message> changed_;
+  struct updated_room {
+    room_info info;
+    entry_no last;
+  };
+  std::optional<updated_room> updated_;  ///< while changes of name, metadata or posting are pending
 
   std::unordered_map<key_ref, key_record, key_ref_hash> keys_;
   std::deque<const key_ref*> keys_by_age_;  // keys of keys_, oldest first

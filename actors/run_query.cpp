@@ -51,6 +51,10 @@ struct runner {
       append_entry(scratch, q.room.room, e);
       out.frames.push_back(make_text_frame(scratch));
     }
+    for (const auto& e : page->entries) {
+      if (const auto* edit = std::get_if<message_edited_body>(&e.body))
+        out.edits.emplace_back(e.seq, edit->message_seq);
+    }
     if (!page->entries.empty()) out.after = room_seq{page->entries.front().seq.value - 1};
     return out;
   }
@@ -93,7 +97,8 @@ struct runner {
   read_result operator()(const lookup_query& q) const {
     auto found = from.look_up(q.room, q.user, q.key, q.keys_since);
     if (!found) return found.error();
-    lookup_result out{std::move(*found), true, {}};
+    lookup_result out;
+    out.found = std::move(*found);
     if (q.reply_to) {
       auto is = from.is_message(q.room, *q.reply_to);
       if (!is) return is.error();
@@ -103,6 +108,19 @@ struct runner {
       auto other = from.look_up(q.room, user, std::nullopt, q.keys_since);
       if (!other) return other.error();
       out.others.emplace_back(user, std::move(other->member));
+    }
+    if (q.owners) {
+      auto owners = from.owners(q.room);
+      if (!owners) return owners.error();
+      for (auto& row : *owners) {
+        auto user = row.user;
+        out.others.emplace_back(std::move(user), std::move(row));
+      }
+    }
+    if (q.target) {
+      auto target = from.message(q.room, *q.target);
+      if (!target) return target.error();
+      out.target = std::move(*target);
     }
     return out;
   }

@@ -51,6 +51,45 @@ hash128 body_hash(const send_message_frame& m) {
   return hash128_of(text);
 }
 
+hash128 body_hash(const edit_message_frame& m) {
+  std::string text = std::to_string(m.content.size()) + ":" + m.content;
+  if (m.meta) {
+    const auto meta = canonical_json(*m.meta);
+    text += std::to_string(meta.size()) + ":" + meta;
+  }
+  text += ':';
+  m.message.id.append_to(text);
+  return hash128_of(text);
+}
+
+hash128 body_hash(const delete_message_frame& m) {
+  std::string text;
+  m.message.id.append_to(text);
+  return hash128_of(text);
+}
+
+actors::edit_message_command edit_command(edit_message_frame& m, std::string_view key) {
+  actors::edit_message_command out;
+  if (!key.empty()) {
+    out.key = hash128_of(key);
+    out.body = body_hash(m);
+  }
+  out.message = m.message;
+  out.content = std::move(m.content);
+  out.meta = std::move(m.meta);
+  return out;
+}
+
+actors::delete_message_command delete_command(const delete_message_frame& m, std::string_view key) {
+  actors::delete_message_command out;
+  if (!key.empty()) {
+    out.key = hash128_of(key);
+    out.body = body_hash(m);
+  }
+  out.message = m.message;
+  return out;
+}
+
 std::size_t gateway_loop::digest_hash::operator()(const sha256_digest& d) const {
   std::size_t out = 0;
   std::memcpy(&out, d.data(), sizeof out);
@@ -218,8 +257,9 @@ actors::credit_ptr gateway_loop::take_credit(const actors::tenant_snapshot& tena
 asio::awaitable<actors::room_outcome> gateway_loop::command(request_context& r, room_id room,
                                                             decltype(actors::room_command::what) what,
                                                             std::size_t credit_bytes) {
-  const bool is_send = std::holds_alternative<actors::send_command>(what);
   auto m = std::make_shared<actors::room_command>();
+  m->what = std::move(what);
+  const bool is_send = m->is_send();
   error why;
   m->credit = take_credit(*r.who.tenant, credit_bytes + 512, why);
   if (!m->credit) {
@@ -230,7 +270,6 @@ asio::awaitable<actors::room_outcome> gateway_loop::command(request_context& r, 
   m->room = {r.who.tenant->no, room};
   m->to = {no_, call};
   m->who = {r.who.user};
-  m->what = std::move(what);
   bus_.to_directory(std::move(m));
   auto answer = co_await calls_.wait(call, options_.limits.request_timeout);
   auto* outcome = std::get_if<actors::room_outcome>(&answer);
@@ -493,17 +532,18 @@ void gateway_loop::on_command(connection_no c, ws_connection& conn, client_frame
           m.refresh ? error{error_code::authentication, "the token is not valid"}
                     : error{error_code::conflict, "the connection is authenticated already"});
     }
-    // Named by the protocol and not served by this version: the same answer as to a type that nobody knows.
-    void operator()(edit_message_frame&) const { unknown(true); }
-    void operator()(delete_message_frame&) const { unknown(true); }
-    void operator()(typing_frame& m) const { self.on_typing(c, conn, refs, m); }
-    void operator()(notification_ack_frame&) const { unknown(false); }
-    void operator()(presence_set_frame& m) const { self.on_presence(c, conn, refs, m.away); }
-    void unknown(bool is_send) const {
-      auto why = invalid("type", "unknown type");
-      if (is_send) why.stored = stored_state::no;
-      self.reply_error(c, refs, why);
+    void operator()(edit_message_frame& m) const {
+      const auto bytes = m.content.size() + (m.meta ? m.meta->value.size() : 0);
+      self.on_change(c, conn, refs, m.room, edit_command(m, m.client_msg_id), bytes);
     }
+    void operator()(delete_message_frame& m) const {
+      self.on_change(c, conn, refs, m.room, delete_command(m, m.client_msg_id), 0);
+    }
+    void operator()(typing_frame& m) const { self.on_typing(c, conn, refs, m); }
+    void operator()(presence_set_frame& m) const { self.on_presence(c, conn, refs, m.away); }
+    // Named by the protocol and not served by this version: the same answer as to a type that nobody knows.
+    void operator()(notification_ack_frame&) const { unknown(); }
+    void unknown() const { self.reply_error(c, refs, invalid("type", "unknown type")); }
   };
   std::visit(visitor{*this, c, conn, refs}, frame.command);
 }
@@ -587,6 +627,26 @@ void gateway_loop::on_presence(connection_no c, ws_connection& conn, const reply
       actors::set_presence{{conn.tenant->no, conn.user}, {no_, call}, ref_of(c), away}));
 }
 
+/// An edit or a delete.
+void gateway_loop::on_change(connection_no c, ws_connection& conn, const reply_refs& refs,
+                             room_id room, decltype(actors::room_command::what) what,
+                             std::size_t bytes) {
+  error why;
+  auto credit = take_credit(*conn.tenant, bytes + change_credit_bytes() + 512, why);
+  if (!credit) {
+    why.stored = stored_state::no;
+    reply_error(c, refs, why);
+    return;
+  }
+  auto command = std::make_shared<actors::room_command>();
+  command->room = {conn.tenant->no, room};
+  command->to = {no_, begin_ws_call(c, conn, refs, ws_call_kind::change)};
+  command->who = {conn.user};
+  command->credit = std::move(credit);
+  command->what = std::move(what);
+  bus_.to_directory(std::move(command));
+}
+
 void gateway_loop::on_cursor(connection_no c, ws_connection& conn, const reply_refs& refs,
                              cursor_frame& m) {
   const auto call = begin_ws_call(c, conn, refs, ws_call_kind::cursor);
@@ -596,7 +656,7 @@ void gateway_loop::on_cursor(connection_no c, ws_connection& conn, const reply_r
 
 void gateway_loop::answer_send(const ws_call& call, const actors::room_outcome& outcome) {
   if (const auto* sent = std::get_if<actors::send_result>(&outcome)) {
-    if (!sent->accepted.duplicate)
+    if (!sent->accepted.duplicate && call.kind == ws_call_kind::send)
       shared_.messages_accepted.fetch_add(1, std::memory_order_relaxed);
     reply(call.connection,
           [&](std::string& out) { append_accepted(out, call.refs, sent->accepted); });
@@ -820,7 +880,7 @@ void gateway_loop::tick() {
     if (it == ws_calls_.end()) continue;
     const auto call = std::move(it->second);
     ws_calls_.erase(it);
-    reply_error(call.connection, call.refs, timed_out(call.kind == ws_call_kind::send));
+    reply_error(call.connection, call.refs, timed_out(call.kind != ws_call_kind::cursor));
     finish_ws_call(call);
   }
   if (++ticks_ % ticks_per_second != 0) return;

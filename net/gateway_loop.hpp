@@ -98,6 +98,10 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   boost::asio::awaitable<actors::room_outcome> command(request_context& r, room_id room,
                                                        decltype(actors::room_command::what) what,
                                                        std::size_t credit_bytes = 0);
+  /// What an edit or delete takes beside its own bytes: a look-up brings the message as it was.
+  [[nodiscard]] std::size_t change_credit_bytes() const {
+    return options_.limits.max_content + options_.limits.max_meta;
+  }
   boost::asio::awaitable<actors::read_result> read(tenant_no tenant, actors::read_query q);
   boost::asio::awaitable<result<store::created_room>> create_room(store::new_room room);
   boost::asio::awaitable<result<tenant_no>> create_tenant(store::new_tenant tenant);
@@ -122,7 +126,7 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
     gcra_state frames;
     mono_time typing_until{};  ///< it may type somewhere: a message ends that
   };
-  enum class ws_call_kind : std::uint8_t { send, cursor, session };
+  enum class ws_call_kind : std::uint8_t { send, change, cursor, session };
   struct ws_call {
     connection_no connection;
     reply_refs refs;
@@ -164,6 +168,8 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   bool keeps_the_rate(connection_no c, ws_connection& conn,
                       const std::variant<client_frame, rejected_frame>& parsed);
   void on_send(connection_no c, ws_connection& conn, const reply_refs& refs, send_message_frame& m);
+  void on_change(connection_no c, ws_connection& conn, const reply_refs& refs, room_id room,
+                 decltype(actors::room_command::what) what, std::size_t bytes);
   void on_cursor(connection_no c, ws_connection& conn, const reply_refs& refs, cursor_frame& m);
   void on_typing(connection_no c, ws_connection& conn, const reply_refs& refs, const typing_frame& m);
   void on_presence(connection_no c, ws_connection& conn, const reply_refs& refs, bool away);
@@ -217,5 +223,12 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
 
 /// What makes two sends the same (SPEC 2.4): content, meta and reply_to as JSON values.
 [[nodiscard]] hash128 body_hash(const send_message_frame& m);
+/// The same of an edit (an edit without meta is another than one that empties it), and of a delete.
+[[nodiscard]] hash128 body_hash(const edit_message_frame& m);
+[[nodiscard]] hash128 body_hash(const delete_message_frame& m);
+/// `key`: of client_msg_id or Idempotency-Key; empty: none.
+[[nodiscard]] actors::edit_message_command edit_command(edit_message_frame& m, std::string_view key);
+[[nodiscard]] actors::delete_message_command delete_command(const delete_message_frame& m,
+                                                            std::string_view key);
 
 }  // namespace parley::net

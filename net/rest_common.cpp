@@ -74,6 +74,23 @@ result<std::string> idempotency_key(const gateway_loop::request_context& r) {
   return std::string{key};
 }
 
+result<std::string> retry_key(const gateway_loop::request_context& r,
+                              const std::string& client_msg_id) {
+  auto key = idempotency_key(r);
+  if (key && !key->empty() && !client_msg_id.empty() && *key != client_msg_id)
+    key = invalid("client_msg_id", "differs from the Idempotency-Key header");
+  if (!key) {
+    auto why = key.error();
+    why.stored = stored_state::no;
+    return why;
+  }
+  return client_msg_id.empty() ? std::move(*key) : client_msg_id;
+}
+
+message_id parse_message(std::string_view text) {
+  return message_id::parse(text).value_or(message_id{});
+}
+
 room_id parse_room(std::string_view text) { return room_id::parse(text).value_or(room_id{}); }
 
 user_key user_of(const gateway_loop::request_context& r) { return {r.who.tenant->no, *r.who.user}; }

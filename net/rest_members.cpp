@@ -78,6 +78,31 @@ gateway_loop::response rest_add_members(gateway_loop& g, gateway_loop::request_c
   co_return json_response(200, out + "}");
 }
 
+gateway_loop::response rest_update_member(gateway_loop& g, gateway_loop::request_context& r) {
+  const auto role = g.bodies().update_member(r.http.body);
+  if (!role) co_return fail(r, role.error());
+  const auto room = parse_room(r.parameters[0]);
+  const user_id user{r.parameters[1]};
+  auto asked = g.command(r, room, actors::update_member_command{user, *role});
+  auto done = co_await std::move(asked);
+  if (const auto* failed = std::get_if<error>(&done)) co_return fail(r, *failed);
+  const auto& result = std::get<actors::members_result>(done);
+  const auto& row = result.added.front();
+  member_view view{row.user, row.role, row.joined_at, {}, {}, {}};
+  if (result.member_count <= receipt_max_members) {
+    auto reading = g.read(r.who.tenant->no, actors::check_query{r.who.tenant->no, user, {room}});
+    auto answer = co_await std::move(reading);
+    if (const auto* failed = std::get_if<error>(&answer)) co_return fail(r, *failed);
+    if (const auto& found = std::get<store::checked_rooms>(answer).rooms.front()) {
+      view.last_ack = found->last_ack;
+      view.last_read = found->last_read;
+    }
+  }
+  std::string out;
+  append_member(out, view);
+  co_return json_response(200, std::move(out));
+}
+
 gateway_loop::response rest_remove_member(gateway_loop& g, gateway_loop::request_context& r) {
   auto asked = g.command(r, parse_room(r.parameters[0]),
                          actors::remove_member_command{user_id{r.parameters[1]}});

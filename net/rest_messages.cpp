@@ -5,15 +5,35 @@
 
 namespace parley::net {
 
+namespace {
+
+/// The first result of a key that is used again, served as the message is now (SPEC 1, 2.4).
+gateway_loop::response repeated(gateway_loop& g, gateway_loop::request_context& r, room_id room,
+                                room_no no, message_id message) {
+  auto reading =
+      g.read(r.who.tenant->no, actors::message_query{{r.who.tenant->no, room}, no, message});
+  auto answer = co_await std::move(reading);
+  if (auto* failed = std::get_if<error>(&answer)) {
+    failed->stored = stored_state::unknown;
+    co_return fail(r, *failed);
+  }
+  const auto& found = std::get<std::optional<entry>>(answer);
+  if (!found) co_return fail(r, not_found("room"));
+  std::string out;
+  append_entry(out, room, *found, true);
+  auto response = json_response(200, std::move(out));
+  response.headers.emplace_back("Idempotent-Replayed", "true");
+  co_return response;
+}
+
+}  // namespace
+
 gateway_loop::response rest_send(gateway_loop& g, gateway_loop::request_context& r) {
   auto body = g.bodies().send(r.http.body);
   if (!body) co_return fail(r, body.error());
-  auto key = idempotency_key(r);
-  if (!key) co_return fail(r, key.error());
   auto& m = body->message;
-  if (!key->empty() && !m.client_msg_id.empty() && *key != m.client_msg_id) {
-    co_return fail(r, invalid("client_msg_id", "differs from the Idempotency-Key header"));
-  }
+  const auto used = retry_key(r, m.client_msg_id);
+  if (!used) co_return fail(r, used.error());
   user_id sender;
   if (r.who.user) {
     if (body->sender && *body->sender != *r.who.user) {
@@ -27,10 +47,9 @@ gateway_loop::response rest_send(gateway_loop& g, gateway_loop::request_context&
     co_return fail(r, invalid("sender_id", "the backend names whose message it is"));
   }
   const auto room = parse_room(r.parameters[0]);
-  const auto& used = m.client_msg_id.empty() ? *key : m.client_msg_id;
   actors::send_command what{sender,       m.content,    m.meta,    m.client_msg_id,
                             std::nullopt, body_hash(m), m.reply_to};
-  if (!used.empty()) what.key = hash128_of(used);
+  if (!used->empty()) what.key = hash128_of(*used);
   const auto bytes = m.content.size() + m.meta.value.size();
   auto asked = g.command(r, room, std::move(what), bytes);
   auto done = co_await std::move(asked);
@@ -47,20 +66,49 @@ gateway_loop::response rest_send(gateway_loop& g, gateway_loop::request_context&
                            std::move(m.client_msg_id), std::nullopt, std::nullopt}});
     co_return json_response(r.dialect ? 200 : 201, std::move(out));
   }
-  // The first result, served as the message is now (SPEC 1, 2.4).
-  auto reading =
-      g.read(r.who.tenant->no,
-             actors::message_query{{r.who.tenant->no, room}, sent.no, sent.accepted.message});
-  auto answer = co_await std::move(reading);
-  if (auto* failed = std::get_if<error>(&answer)) {
-    failed->stored = stored_state::unknown;
-    co_return fail(r, *failed);
+  auto repeating = repeated(g, r, room, sent.no, sent.accepted.message);
+  co_return co_await std::move(repeating);
+}
+
+gateway_loop::response rest_edit_message(gateway_loop& g, gateway_loop::request_context& r) {
+  auto body = g.bodies().edit(r.http.body);
+  if (!body) co_return fail(r, body.error());
+  const auto key = retry_key(r, body->client_msg_id);
+  if (!key) co_return fail(r, key.error());
+  const auto room = parse_room(r.parameters[0]);
+  body->message = parse_message(r.parameters[1]);
+  const auto bytes =
+      body->content.size() + (body->meta ? body->meta->value.size() : 0) + g.change_credit_bytes();
+  auto asked = g.command(r, room, edit_command(*body, *key), bytes);
+  auto done = co_await std::move(asked);
+  if (const auto* failed = std::get_if<error>(&done)) co_return fail(r, *failed);
+  const auto& sent = std::get<actors::send_result>(done);
+  if (sent.accepted.duplicate) {
+    auto repeating = repeated(g, r, room, sent.no, sent.accepted.message);
+    co_return co_await std::move(repeating);
   }
-  const auto& found = std::get<std::optional<entry>>(answer);
-  if (!found) co_return fail(r, not_found("room"));
-  append_entry(out, room, *found, true);
-  auto response = json_response(200, std::move(out));
-  response.headers.emplace_back("Idempotent-Replayed", "true");
+  std::string out;
+  append_entry(out, room, *sent.message);
+  co_return json_response(200, std::move(out));
+}
+
+gateway_loop::response rest_delete_message(gateway_loop& g, gateway_loop::request_context& r) {
+  delete_message_frame m;
+  if (!r.http.body.empty()) {
+    auto body = g.bodies().remove(r.http.body);
+    if (!body) co_return fail(r, body.error());
+    m.client_msg_id = std::move(*body);
+  }
+  const auto key = retry_key(r, m.client_msg_id);
+  if (!key) co_return fail(r, key.error());
+  m.message = parse_message(r.parameters[1]);
+  auto asked =
+      g.command(r, parse_room(r.parameters[0]), delete_command(m, *key), g.change_credit_bytes());
+  auto done = co_await std::move(asked);
+  if (const auto* failed = std::get_if<error>(&done)) co_return fail(r, *failed);
+  auto response = json_response(204, {});
+  if (std::get<actors::send_result>(done).accepted.duplicate)
+    response.headers.emplace_back("Idempotent-Replayed", "true");
   co_return response;
 }
 

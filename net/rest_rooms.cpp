@@ -151,6 +151,23 @@ gateway_loop::response rest_get_room(gateway_loop& g, gateway_loop::request_cont
   co_return json_response(200, std::move(out));
 }
 
+gateway_loop::response rest_update_room(gateway_loop& g, gateway_loop::request_context& r) {
+  auto body = g.bodies().update_room(r.http.body);
+  if (!body) co_return fail(r, body.error());
+  const auto bytes = (body->name && *body->name ? (*body->name)->size() : 0) +
+                     (body->metadata ? body->metadata->value.size() : 0);
+  auto asked = g.command(
+      r, parse_room(r.parameters[0]),
+      actors::update_room_command{std::move(body->name), std::move(body->metadata), body->posting},
+      bytes);
+  auto done = co_await std::move(asked);
+  if (const auto* failed = std::get_if<error>(&done)) co_return fail(r, *failed);
+  const auto& updated = std::get<actors::room_result>(done);
+  std::string out;
+  append_room(out, updated.info, updated.role);
+  co_return json_response(200, std::move(out));
+}
+
 gateway_loop::response rest_delete_room(gateway_loop& g, gateway_loop::request_context& r) {
   auto asked = g.command(r, parse_room(r.parameters[0]), actors::delete_room_command{});
   auto done = co_await std::move(asked);

@@ -43,13 +43,17 @@ gateway_loop::response rest_create_room(gateway_loop& g, gateway_loop::request_c
 gateway_loop::response rest_list_rooms(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_get_room(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_delete_room(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_update_room(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_list_members(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_add_members(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_update_member(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_remove_member(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_join(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_leave(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_send(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_messages(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_edit_message(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_delete_message(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_events(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_ack(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_read(gateway_loop& g, gateway_loop::request_context& r);
@@ -75,7 +79,11 @@ struct list_arguments {
 [[nodiscard]] result<store::page_position> position_of(const gateway_loop::request_context& r);
 /// `Idempotency-Key`: 1–128 bytes; empty: none.
 [[nodiscard]] result<std::string> idempotency_key(const gateway_loop::request_context& r);
+/// That, or `client_msg_id` of the body; empty: none. Both present and different: refused (SPEC 2.4).
+[[nodiscard]] result<std::string> retry_key(const gateway_loop::request_context& r,
+                                            const std::string& client_msg_id);
 [[nodiscard]] room_id parse_room(std::string_view text);
+[[nodiscard]] message_id parse_message(std::string_view text);
 [[nodiscard]] user_key user_of(const gateway_loop::request_context& r);
 
 }  // namespace parley::net

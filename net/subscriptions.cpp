@@ -16,6 +16,7 @@ constexpr std::size_t frames_per_serve =
     128;  // one subscription's share of a pass: others are due too
 constexpr std::size_t sync_steps_per_pass = 256;  // outcomes of one connection in a pass
 constexpr std::size_t page_min_bytes = 4096;
+constexpr std::size_t ring_edit_bytes = 384;  // what a ring remembers of an edit, beside its frame
 
 room_seq later(room_seq a, room_seq b) { return std::max(a, b); }
 }  // namespace
@@ -198,6 +199,7 @@ void subscriptions::drop_sub(slot s) {
   subs_[last].in_room = sub.in_room;
   room.subs.pop_back();
   const auto r = sub.room;
+  if (sub.page_pending) page_is_over(room);
   if (sub.has_stints) stints_.erase(s);
   if (sub.announcing) announces_.erase(s);
   const auto uses = sub.uses + 1;
@@ -210,33 +212,116 @@ void subscriptions::drop_sub(slot s) {
 
 // ---- rings ------------------------------------------------------------------------------------------------------
 
-void subscriptions::ring_add(slot r, const std::vector<frame_ptr>& frames, room_seq first) {
+void subscriptions::ring_add(slot r, const actors::publish& m) {
   auto& room = rooms_[r];
-  const auto skip = std::max<std::int64_t>(0, room.head.value + 1 - first.value);
-  for (auto at = static_cast<std::size_t>(skip); at < frames.size(); ++at) {
-    room.ring.push_back(frames[at]);
-    room.ring_bytes += frames[at]->bytes.size();
-    ring_bytes_ += frames[at]->bytes.size();
+  const auto skip = std::max<std::int64_t>(0, room.head.value + 1 - m.first_seq.value);
+  for (auto at = static_cast<std::size_t>(skip); at < m.frames.size(); ++at) {
+    room.ring.push_back(m.frames[at]);
+    room.ring_bytes += m.frames[at]->bytes.size();
+    ring_bytes_ += m.frames[at]->bytes.size();
   }
-  room.head = room_seq{first.value + static_cast<std::int64_t>(frames.size()) - 1};
-  while (room.ring_bytes > limits::ring_room_max_bytes && !room.ring.empty()) {
-    room.ring_bytes -= room.ring.front()->bytes.size();
-    ring_bytes_ -= room.ring.front()->bytes.size();
-    room.ring.pop_front();
+  for (const auto& edit : m.edits) {
+    if (edit->seq <= room.head) continue;
+    room.edits.push_back(edit);
+    room.ring_bytes += ring_edit_bytes;
+    ring_bytes_ += ring_edit_bytes;
   }
+  room.head = m.last_seq();
+  ring_cut(room);
   by_publish_.splice(by_publish_.end(), by_publish_, room.by_publish);
   ring_trim();
+}
+
+/// Drops the oldest frame.
+void subscriptions::ring_pop(room_state& room) {
+  auto bytes = room.ring.front()->bytes.size();
+  const auto seq = room.head.value - static_cast<std::int64_t>(room.ring.size()) + 1;
+  room.ring.pop_front();
+  if (!room.edits.empty() && room.edits.front()->seq.value <= seq) {
+    room.edits.erase(room.edits.begin());
+    bytes += ring_edit_bytes;
+  }
+  room.ring_bytes -= bytes;
+  ring_bytes_ -= bytes;
+}
+
+void subscriptions::ring_cut(room_state& room) {
+  while (room.ring_bytes > limits::ring_room_max_bytes && !room.ring.empty()) ring_pop(room);
+}
+
+/// An edit or a delete: its message and the edits before it show it from now on (SPEC 1). What is queued already stays.
+void subscriptions::ring_rewrite(slot r, const actors::rewrite& w) {
+  auto& room = rooms_[r];
+  const auto put = [&](room_seq seq, const frame_ptr& f) {
+    const auto first = room.head.value - static_cast<std::int64_t>(room.ring.size()) + 1;
+    if (seq.value < first || seq > room.head) return;
+    auto& place = room.ring[static_cast<std::size_t>(seq.value - first)];
+    const auto change = f->bytes.size() - place->bytes.size();  // wraps as unsigned numbers do
+    room.ring_bytes += change;
+    ring_bytes_ += change;
+    place = f;
+  };
+  const auto& now = std::get<message_body>(w.message->body);
+  std::size_t encoded = 0;
+  for (auto at = room.edits.size(); at > 0; --at) {
+    const auto& edit = *room.edits[at - 1];
+    if (edit.message != w.message->message) continue;
+    if (++encoded > limits::ring_rewrites_max) {
+      // One message edited without end must not cost ever more: who is that far behind reads pages.
+      for (const auto upto = edit.seq;
+           room.head.value - static_cast<std::int64_t>(room.ring.size()) < upto.value;) {
+        ring_pop(room);
+      }
+      break;
+    }
+    auto shown = edit;
+    auto& body = std::get<message_edited_body>(shown.body);
+    body.content = now.content;
+    body.meta = now.meta;
+    put(edit.seq, frame([&](std::string& out) { append_entry(out, room.key.room, shown); }));
+  }
+  put(w.message->seq, w.frame);
+  ring_cut(room);
+}
+
+void subscriptions::note_rewrite(room_state& room, const actors::rewrite& w, commit_no commit) {
+  if (room.pages == 0) return;  // a page that is asked from now on has seen this commit
+  if (room.rewrites.size() >= limits::page_rewrites_max) {
+    room.rewrites_forgotten = room.rewrites.front().commit;
+    room.rewrites.erase(room.rewrites.begin());
+  }
+  room.rewrites.push_back({commit, w.message->seq});
+}
+
+void subscriptions::page_is_over(room_state& room) {
+  PARLEY_ASSERT(room.pages > 0);
+  if (--room.pages > 0) return;
+  room.rewrites = {};
+  room.rewrites_forgotten = {};
+}
+
+/// How many frames of the page are as they are now: the first one that a commit has changed since its snapshot was taken,
+/// and all behind it, are asked again.
+std::size_t subscriptions::fresh_frames(const room_state& room, const actors::page_frames& page) {
+  static const bool stale_page_after_delete = planted_defect("stale_page_after_delete");
+  if (stale_page_after_delete) return page.frames.size();
+  if (page.snapshot < room.rewrites_forgotten) return 0;
+  auto last = page.after.value + static_cast<std::int64_t>(page.frames.size());
+  for (const auto& w : room.rewrites) {
+    if (w.commit <= page.snapshot) continue;
+    if (w.message > page.after) last = std::min(last, w.message.value - 1);
+    for (const auto& [seq, message] : page.edits) {
+      if (message == w.message) last = std::min(last, seq.value - 1);
+    }
+  }
+  return static_cast<std::size_t>(last - page.after.value);
 }
 
 void subscriptions::ring_trim() {
   for (auto it = by_publish_.begin(); ring_bytes_ > options_.ring_bytes && it != by_publish_.end();
        ++it) {
     auto& room = rooms_[*it];
-    while (ring_bytes_ > options_.ring_bytes && !room.ring.empty()) {
-      room.ring_bytes -= room.ring.front()->bytes.size();
-      ring_bytes_ -= room.ring.front()->bytes.size();
-      room.ring.pop_front();
-    }
+    while (ring_bytes_ > options_.ring_bytes && !room.ring.empty()) ring_pop(room);
   }
 }
 
@@ -245,6 +330,7 @@ void subscriptions::ring_drop(slot r) {
   ring_bytes_ -= room.ring_bytes;
   room.ring_bytes = 0;
   room.ring.clear();
+  room.edits.clear();
 }
 
 void subscriptions::raise_head(slot r, room_seq head) {
@@ -297,7 +383,11 @@ void subscriptions::apply_publish(const actors::publish_ptr& m) {
       ring_drop(r);
       room.head = room_seq{m->first_seq.value - 1};
     }
-    ring_add(r, m->frames, m->first_seq);
+    for (const auto& w : m->rewrites) {
+      note_rewrite(room, w, m->commit);
+      ring_rewrite(r, w);
+    }
+    ring_add(r, *m);
   }
   for (const auto s : room.subs) make_due(s);
 }
@@ -524,7 +614,8 @@ std::size_t subscriptions::serve(slot s, std::size_t budget) {
     if (trim_under_due && sub.sent.value + 1 < ring_first && sub.sent < room.head)
       sub.sent = std::min(limit(sub), room_seq{ring_first - 1});
     if (sub.sent >= limit(sub)) break;
-    if (sub.sent.value + 1 < ring_first || sub.sent >= room.head) {
+    // One that started from a snapshot ahead of what was published here knows of rewrites that the ring has not.
+    if (sub.sent.value + 1 < ring_first || sub.sent >= room.head || sub.base > room.head) {
       ask_page(s);
       return frames;
     }
@@ -609,6 +700,7 @@ void subscriptions::ask_page(slot s) {
   }
   ++counters_.pages;
   sub.page_pending = true;
+  ++rooms_[sub.room].pages;
   calls_.emplace(call, call_target{call_kind::page, s, sub.uses, 0, {}, {}});
 }
 
@@ -630,8 +722,10 @@ void subscriptions::on_page(slot s, const actors::read_result& answer) {
     retry_.push_back({false, s, sub.uses});
   };
   const auto* page = std::get_if<actors::page_frames>(&answer);
-  if (page == nullptr) return again_later();
   auto& room = rooms_[sub.room];
+  const auto fresh = page == nullptr ? 0 : fresh_frames(room, *page);
+  page_is_over(room);
+  if (page == nullptr) return again_later();
   if (!page->room_exists) {
     sub.gone = true;
     nothing_more(s);
@@ -659,17 +753,18 @@ void subscriptions::on_page(slot s, const actors::read_result& answer) {
   } else if (page->frames.empty()) {
     return again_later();
   }
+  if (fresh < page->frames.size()) ++counters_.stale_pages;
   if (page->after == sub.sent) {
-    for (const auto& f : page->frames) {
+    for (std::size_t at = 0; at < fresh; ++at) {
       if (sub.sent >= to) break;
-      if (!try_send(sub.conn, f)) return block(s);
+      if (!try_send(sub.conn, page->frames[at])) return block(s);
       ++sub.sent;
       ++counters_.frames_from_pages;
     }
   }
   static const bool skip_head_recheck = planted_defect("skip_head_recheck");
-  if (skip_head_recheck && !sub.syncing && page->complete) return;
-  // A publish may have passed meanwhile: the head is looked at again.
+  if (skip_head_recheck && !sub.syncing && page->complete && fresh == page->frames.size()) return;
+  // A publish may have passed meanwhile: the head is looked at again. What was stale is asked again there, too.
   if (!sub.queued) {
     sub.queued = true;
     due_.push_back({false, s, sub.uses});
@@ -1205,7 +1300,17 @@ void subscriptions::check_invariants() const {
   for (const auto& room : rooms_) {
     std::size_t own = 0;
     for (const auto& f : room.ring) own += f->bytes.size();
+    own += room.edits.size() * ring_edit_bytes;
     PARLEY_ASSERT(own == room.ring_bytes);
+    PARLEY_ASSERT(room.edits.empty() ||
+                  (room.edits.back()->seq <= room.head &&
+                   room.edits.front()->seq.value >
+                       room.head.value - static_cast<std::int64_t>(room.ring.size())));
+    const auto reading = std::count_if(room.subs.begin(), room.subs.end(),
+                                       [&](slot s) { return subs_[s].page_pending; });
+    PARLEY_ASSERT(static_cast<std::size_t>(reading) == room.pages);
+    PARLEY_ASSERT(room.rewrites.size() <= limits::page_rewrites_max);
+    PARLEY_ASSERT(room.pages > 0 || room.rewrites.empty());
     bytes += own;
   }
   PARLEY_ASSERT(bytes == ring_bytes_);

@@ -4,11 +4,14 @@
 /// from a page. Pure: no sockets, no CAF, no clock.
 /// Owner      one gateway, on its I/O thread; not thread-safe.
 /// Invariants per connection and room, seqs sent are strictly increasing, +1 but for a stated gap, reset or absence (I3);
+///            what is sent shows its message at least as new as the last rewrite of it that was published here, and as
+///            the snapshot that its subscription started from (SPEC 1);
 ///            a subscription with sent < min(max(head, base), until) is due, held by its sync, waits for a page, or is blocked on
 ///            its connection's outbound bound: no wake-up is lost, since the head is looked at again after each.
 /// Bound      ≤ node_limits.max_subscriptions a connection; rings ≤ options.ring_bytes; the publish log ≤
-///            limits::publish_log_entries; sync requests waiting ≤ sync_requests_max a connection. Nothing is queued per
-///            slow reader: its backlog is the log.
+///            limits::publish_log_entries; sync requests waiting ≤ sync_requests_max a connection; rewrites remembered
+///            ≤ limits::page_rewrites_max a room, and only while a page of it is being read. Nothing is queued per slow
+///            reader: its backlog is the log.
 /// Relies on  a user is registered here before its room list is read; publishes of one room arrive in order; a reader's
 ///            answer carries the last commit that its snapshot has seen.
 
@@ -69,6 +72,7 @@ struct subscriptions_counters {
   std::uint64_t frames_from_ring = 0;
   std::uint64_t frames_from_pages = 0;
   std::uint64_t pages = 0;
+  std::uint64_t stale_pages = 0;  ///< read before a rewrite of something in them, and asked again
   std::uint64_t list_overflows = 0;  ///< room lists read again because the publish log had moved on
   std::uint64_t reads_refused = 0;
 };
@@ -150,13 +154,21 @@ class subscriptions {
         false;  ///< `room.added` only informs; nothing follows, not even `room.removed`
     bool retry : 1 = false;  ///< in retry_
   };
+  struct rewritten {
+    commit_no commit;
+    room_seq message;
+  };
   struct room_state {
     room_key key;
     room_no no;
     room_seq head;  ///< of what was published here; all memberships up to it are applied
     room_seq first_seq{1};
-    std::deque<frame_ptr> ring;  ///< frames (head − ring.size(), head]
+    std::deque<frame_ptr> ring;                       ///< frames (head − ring.size(), head]
+    std::vector<std::shared_ptr<const entry>> edits;  ///< which of them are edits, ascending, without their texts
     std::size_t ring_bytes = 0;
+    std::size_t pages = 0;            ///< being read
+    std::vector<rewritten> rewrites;  ///< since the oldest of them was asked, or all newer than:
+    commit_no rewrites_forgotten{};   ///< a page of an older snapshot can't be judged
     std::vector<slot> subs;
     std::list<slot>::iterator by_publish;
     bool used = false;
@@ -243,7 +255,14 @@ class subscriptions {
   void catch_up(slot s);
   void apply(slot c, const room_key& room, room_no no, commit_no commit,
              const actors::member_change& change);
-  void ring_add(slot r, const std::vector<frame_ptr>& frames, room_seq first);
+  void ring_add(slot r, const actors::publish& m);
+  void ring_pop(room_state& room);
+  void ring_cut(room_state& room);
+  void ring_rewrite(slot r, const actors::rewrite& w);
+  void note_rewrite(room_state& room, const actors::rewrite& w, commit_no commit);
+  void page_is_over(room_state& room);
+  [[nodiscard]] static std::size_t fresh_frames(const room_state& room,
+                                                const actors::page_frames& page);
   void ring_drop(slot r);
   void raise_head(slot r, room_seq head);
   void end_sub(slot s, room_seq last);

@@ -59,7 +59,11 @@ inline constexpr std::size_t publish_log_entries =
 inline constexpr std::size_t ring_total_bytes =
     64 * 1024 * 1024;  // DESIGN 1: recent frames, all rooms of the node
 inline constexpr std::size_t ring_room_max_bytes = 1024 * 1024;  // one room can't push out all others
-inline constexpr std::size_t commit_max_rows = 4096;             // DESIGN 3.3: rows a group commit
+inline constexpr std::size_t ring_rewrites_max =
+    16;  // edits of one message that a further one encodes anew; older frames leave the ring
+inline constexpr std::size_t page_rewrites_max =
+    64;  // rewrites of a room remembered while its pages are read; older pages are asked again
+inline constexpr std::size_t commit_max_rows = 4096;      // DESIGN 3.3: rows a group commit
 inline constexpr std::size_t presence_max_users = 100;           // SPEC 4: of one GET /presence
 inline constexpr std::size_t presence_max_rooms = 5000;  // read for one change; dms come first
 inline constexpr std::size_t receipts_max =

@@ -245,6 +245,57 @@ result<send_body> rest_body_parser::send(std::string_view body) {
   return out;
 }
 
+result<edit_message_frame> rest_body_parser::edit(std::string_view body) {
+  field_reader read{impl_->bounds};
+  const auto fields = impl_->scan<3>(body, read, {"content", "meta", "client_msg_id"});
+  edit_message_frame out;
+  out.content = read.content(fields["content"], fields["meta"]);
+  if (!fields["meta"].is(json_kind::none)) out.meta = read.meta(fields["meta"], "meta");
+  out.client_msg_id = read.client_msg_id(fields["client_msg_id"]);
+  if (auto why = read.failure()) {
+    why->stored = stored_state::no;
+    return std::move(*why);
+  }
+  return out;
+}
+
+result<std::string> rest_body_parser::remove(std::string_view body) {
+  field_reader read{impl_->bounds};
+  const auto fields = impl_->scan<1>(body, read, {"client_msg_id"});
+  auto out = read.client_msg_id(fields["client_msg_id"]);
+  if (auto why = read.failure()) {
+    why->stored = stored_state::no;
+    return std::move(*why);
+  }
+  return out;
+}
+
+result<update_room_body> rest_body_parser::update_room(std::string_view body) {
+  field_reader read{impl_->bounds};
+  const auto fields = impl_->scan<4>(body, read, {"name", "metadata", "posting", "retention"});
+  update_room_body out;
+  if (!fields["name"].is(json_kind::none)) out.name.emplace(read.name(fields["name"], "name"));
+  if (!fields["metadata"].is(json_kind::none))
+    out.metadata = read.meta(fields["metadata"], "metadata");
+  if (!fields["posting"].is_void()) {
+    out.posting = parse_posting(read.text(fields["posting"], "posting").value_or(""));
+    if (!out.posting) read.refuse("posting", "must be \"all\" or \"admins\"");
+  }
+  if (!fields["retention"].is(json_kind::none))
+    read.refuse("retention", "is not served by this version");
+  if (auto why = read.failure()) return std::move(*why);
+  return out;
+}
+
+result<member_role> rest_body_parser::update_member(std::string_view body) {
+  field_reader read{impl_->bounds};
+  const auto fields = impl_->scan<1>(body, read, {"role"});
+  const auto role = parse_member_role(read.text(fields["role"], "role").value_or(""));
+  if (!role) read.refuse("role", "must be \"member\", \"admin\" or \"owner\"");
+  if (auto why = read.failure()) return std::move(*why);
+  return *role;
+}
+
 result<add_members_body> rest_body_parser::add_members(std::string_view body) {
   field_reader read{impl_->bounds};
   const auto fields = impl_->scan<2>(body, read, {"user_ids", "role"});

@@ -31,6 +31,11 @@ struct add_members_body {
   std::vector<user_id> users;  ///< each once; ≤ limits::members_max_per_call
   std::optional<member_role> role;
 };
+struct update_room_body {                            ///< what is not given stays
+  std::optional<std::optional<std::string>> name{};  ///< inner nullopt: null
+  std::optional<json_text> metadata{};               ///< empty: null
+  std::optional<posting_policy> posting{};
+};
 struct create_tenant_body {
   std::string name;
   std::string config;  ///< JSON object text; `{}` when not given
@@ -45,6 +50,12 @@ class rest_body_parser {
   /// ignored; a known field of a wrong type or size is VALIDATION_ERROR with `field`.
   result<create_room_body> create_room(std::string_view body);
   result<send_body> send(std::string_view body);
+  /// `PATCH …/messages/{id}`: room and message are not set, they are in the path. `meta` null empties it, as in frames.
+  result<edit_message_frame> edit(std::string_view body);
+  /// `DELETE …/messages/{id}` with a body: its `client_msg_id`, empty: none.
+  result<std::string> remove(std::string_view body);
+  result<update_room_body> update_room(std::string_view body);
+  result<member_role> update_member(std::string_view body);
   result<add_members_body> add_members(std::string_view body);
   /// `POST /acks`, `POST /reads`: `{room_id, seq}`.
   result<std::pair<room_id, room_seq>> cursor(std::string_view body);

@@ -216,9 +216,13 @@ write_result<std::vector<user_no>> log_appender::intern(tenant_no tenant,
 // ------------------------------------------------------------------------------------------------------------- keys
 
 write_result<void> log_appender::insert_key(const append_row& row) {
-  auto sender = intern(row.tenant, row.key->sender);
-  if (!sender) return sender.error();
-  const key_row k{row.room, *sender, *row.key, row.e.seq, row.e.message, row.e.created_at};
+  user_no sender = backend_no;
+  if (!row.key->sender.value.empty()) {
+    auto known = intern(row.tenant, row.key->sender);
+    if (!known) return known.error();
+    sender = *known;
+  }
+  const key_row k{row.room, sender, *row.key, row.e.seq, row.e.message, row.e.created_at};
   ++keys_count_;
   if (planted_defect("key_outside_transaction")) {
     held_back_.push_back(k);

@@ -293,9 +293,13 @@ write_result<std::vector<used_key>> room_writes::keys_of(room_no no, utc_time si
   std::vector<used_key> out;
   auto q = select_keys_.query(no, since, limits::room_keys_in_memory + 1);
   while (q.next()) {
-    auto name = users_.name(q.number<user_no>(0));
-    if (!name) return write_failed(name.error(), item_step::first);
-    out.push_back({.key = {.sender = **name,
+    user_id sender;
+    if (const auto sender_no = q.number<user_no>(0); sender_no != backend_no) {
+      auto name = users_.name(sender_no);
+      if (!name) return write_failed(name.error(), item_step::first);
+      sender = **name;
+    }
+    out.push_back({.key = {.sender = std::move(sender),
                            .key = {q.bytes<16>(1)},
                            .call = static_cast<keyed_call>(q.integer(2)),
                            .body = {q.bytes<16>(3)}},

@@ -175,6 +175,7 @@ connection::connection(const connection_options& options) {
         "PRAGMA wal_autocheckpoint=0;"  // it swallows I/O errors, and only maintain() may checkpoint
         "PRAGMA mmap_size=0; PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY;"
         "PRAGMA foreign_keys=OFF; PRAGMA page_size=4096;"
+        "PRAGMA secure_delete=ON;"  // what was deleted leaves the file at its next checkpoint
         "PRAGMA synchronous=" +
         std::string{synchronous} + "; PRAGMA cache_size=-" +
         std::to_string(std::max<std::size_t>(options.cache_bytes / 1024, 64));

@@ -102,6 +102,9 @@ sqlite_reader::sqlite_reader(const connection_options& options, std::shared_ptr<
                    "ON s.tenant_no = o.tenant_no AND s.user_no = ?3 AND s.room_no = o.room_no "
                    "CROSS JOIN rooms r ON r.room_no = o.room_no AND r.type IN (1, 2) "
                    "AND r.deleted_at IS NULL WHERE o.tenant_no = ?1 AND o.user_no = ?2 LIMIT 1"),
+      owners_(*db_,
+              "SELECT user_no, joined_seq, joined_at FROM room_members WHERE room_no = ? "
+              "AND role = ? LIMIT 16"),
       key_(*db_,
            "SELECT call, body, seq, message_id, created_at FROM send_keys WHERE room_no = ? "
            "AND sender_no = ? AND key = ? AND created_at >= ?"),
@@ -371,14 +374,18 @@ result<sender_lookup> sqlite_reader::look_up(room_no room, const user_id& user,
     if (!bounds) return unreadable(bounds.error());
     if (!*bounds) return out;
     const tenant_no tenant = (*bounds)->tenant;
-    auto no = users_.find(tenant, user.view());
-    if (!no) return unreadable(no.error());
-    if (!*no) return out;
-    auto member = membership(tenant, room, **no, user);
-    if (!member) return unreadable(member.error());
-    out.member = std::move(*member);
+    user_no self = backend_no;
+    if (!user.value.empty()) {
+      auto no = users_.find(tenant, user.view());
+      if (!no) return unreadable(no.error());
+      if (!*no) return out;
+      self = **no;
+      auto member = membership(tenant, room, self, user);
+      if (!member) return unreadable(member.error());
+      out.member = std::move(*member);
+    }
     if (!key) return out;
-    auto q = key_.query(room, **no, *key, keys_since);
+    auto q = key_.query(room, self, *key, keys_since);
     if (q.next()) {
       out.key = used_key{.key = {.sender = user,
                                  .key = *key,
@@ -402,6 +409,20 @@ db_result<std::optional<member_row>> sqlite_reader::membership(tenant_no tenant,
   }
   if (q.failed()) return db_->last_failure();
   return std::optional<member_row>{};
+}
+
+result<std::vector<member_row>> sqlite_reader::owners(room_no room) {
+  return in_snapshot<std::vector<member_row>>([&]() -> result<std::vector<member_row>> {
+    std::vector<member_row> out;
+    auto q = owners_.query(room, member_role::owner);
+    while (q.next()) {
+      auto name = users_.name(q.number<user_no>(0));
+      if (!name) return unreadable(name.error());
+      out.push_back({**name, member_role::owner, q.number<room_seq>(1), q.time(2)});
+    }
+    if (q.failed()) return unreadable(db_->last_failure());
+    return out;
+  });
 }
 
 result<bool> sqlite_reader::is_message(room_no room, message_id message) {

@@ -49,6 +49,7 @@ class sqlite_reader final : public reader {
                                  const std::vector<user_id>& users) override;
   result<sender_lookup> look_up(room_no room, const user_id& user,
                                 const std::optional<hash128>& key, utc_time keys_since) override;
+  result<std::vector<member_row>> owners(room_no room) override;
   result<bool> is_message(room_no room, message_id message) override;
   result<std::optional<entry>> message(room_no room, message_id message) override;
   result<std::optional<tenant_row>> tenant_by_api_key(const sha256_digest& digest) override;
@@ -122,6 +123,7 @@ class sqlite_reader final : public reader {
   statement audience_;
   statement last_seen_;
   statement shares_room_;
+  statement owners_;
   statement key_;
   statement unread_;
   statement last_message_;

@@ -32,8 +32,8 @@ enum class keyed_call : std::uint8_t { send = 1, edit = 2, remove = 3, create_ro
 
 /// A key on its way in: stored in its message's own transaction (I5). One key space per (room, sender).
 struct send_key {
-  user_id sender;
-  hash128 key;  ///< of the client's key
+  user_id sender;  ///< empty: the backend itself, which edits and deletes in nobody's name
+  hash128 key;     ///< of the client's key
   keyed_call call = keyed_call::send;
   hash128 body;  ///< of what must be equal for a repeat
 };
@@ -267,6 +267,8 @@ struct sender_lookup {
   std::optional<member_row> member;
   std::optional<used_key> key;
 };
+/// `send_keys.sender_no` of the backend itself; no user has it.
+inline constexpr user_no backend_no{0};
 struct credential_row {
   key_id id;
   std::string kind;
@@ -340,9 +342,11 @@ class reader {
   /// to a user.
   virtual result<presence_list> presence(tenant_no tenant, const std::optional<user_id>& self,
                                          const std::vector<user_id>& users) = 0;
-  /// What a room needs that it has not in memory (I5).
+  /// What a room needs that it has not in memory (I5). `user` empty: the backend itself, which is no member.
   virtual result<sender_lookup> look_up(room_no room, const user_id& user,
                                         const std::optional<hash128>& key, utc_time keys_since) = 0;
+  /// Who owns the room: mostly one, perhaps nobody. Walks all members; for big rooms, and rarely.
+  virtual result<std::vector<member_row>> owners(room_no room) = 0;
   virtual result<bool> is_message(room_no room, message_id message) = 0;
   /// A message of the room by its id, as its entry is now.
   virtual result<std::optional<entry>> message(room_no room, message_id message) = 0;

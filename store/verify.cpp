@@ -57,6 +57,15 @@ constexpr rule rules[] = {
      "AND (t.id IS NULL OR t.kind <> 1 OR t.message_id <> m.message_id)"},
     {"SELECT 'message ' || id || ' is deleted and still has content' FROM messages WHERE kind = 1 "
      "AND deleted_at IS NOT NULL AND (content <> '' OR meta IS NOT NULL)"},
+    {"SELECT 'entry ' || id || ' is an edit and keeps content of its own' FROM messages "
+     "WHERE kind = 2 AND (content IS NOT NULL OR meta IS NOT NULL)"},
+    {"SELECT 'message ' || t.id || ' is edited in the log and not in itself' FROM messages m "
+     "JOIN room_log l ON l.room_no = m.room_no AND l.seq = m.target_seq "
+     "JOIN messages t ON t.id = l.id WHERE m.kind = 2 AND t.edited_at IS NULL"},
+    {"SELECT 'entry ' || m.id || ' changes message ' || m.target_seq || ' of room ' || m.room_no "
+     "|| ' after its deletion' FROM messages m JOIN (SELECT room_no, target_seq, min(seq) AS seq "
+     "FROM messages WHERE kind = 3 GROUP BY room_no, target_seq) d ON d.room_no = m.room_no "
+     "AND d.target_seq = m.target_seq WHERE m.kind IN (2, 3) AND m.seq > d.seq"},
     {"SELECT 'message ' || t.id || ' is deleted in the log and not in itself' FROM messages m "
      "JOIN room_log l ON l.room_no = m.room_no AND l.seq = m.target_seq "
      "JOIN messages t ON t.id = l.id WHERE m.kind = 3 AND t.deleted_at IS NULL"},

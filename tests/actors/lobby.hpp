@@ -63,6 +63,16 @@ class lobby final : private room_ports {
     lookups.erase(lookups.begin());
     it.on(call, lookup_result{{std::move(member), std::move(used)}, reply_to_is_message});
   }
+  /// The same for a call that changes `target` (nullopt: there is no such message).
+  void finds_message(std::optional<entry> target, std::optional<store::member_row> member = {},
+                     std::optional<store::used_key> used = {}) {
+    REQUIRE(!lookups.empty());
+    const auto call = lookups.front().first;
+    lookups.erase(lookups.begin());
+    lookup_result found{{std::move(member), std::move(used)}, true};
+    found.target = std::move(target);
+    it.on(call, found);
+  }
   void finds_nothing_readable() {
     const auto call = lookups.front().first;
     lookups.erase(lookups.begin());

@@ -114,6 +114,7 @@ class gated_reader final : public store::reader {
                                        utc_time) override {
     return no();
   }
+  result<std::vector<store::member_row>> owners(room_no) override { return no(); }
   result<bool> is_message(room_no, message_id) override { return no(); }
   result<std::optional<entry>> message(room_no, message_id) override { return no(); }
   result<std::optional<store::tenant_row>> tenant_by_api_key(const sha256_digest&) override {

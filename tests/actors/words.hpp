@@ -89,6 +89,29 @@ inline send_command keyed_message_from(const user_id& sender, const std::string&
   return out;
 }
 
+/// A message of the log, as a reader finds it.
+inline entry a_message(std::int64_t seq, const user_id& sender, std::string content = "first",
+                       json_text meta = {}) {
+  message_body body{.sender = sender, .content = std::move(content), .meta = std::move(meta)};
+  return {room_seq{seq}, message_id{numbered(static_cast<std::uint8_t>(seq))}, sender, noon,
+          std::move(body)};
+}
+inline edit_message_command edit_of(const entry& message, std::string content,
+                                    std::optional<json_text> meta = {}) {
+  edit_message_command out;
+  out.message = message.message;
+  out.body = hash128_of(content);
+  out.content = std::move(content);
+  out.meta = std::move(meta);
+  return out;
+}
+inline delete_message_command delete_of(const entry& message) { return {message.message, {}, {}}; }
+template <class Command>
+Command keyed(Command c, const std::string& key) {
+  c.key = hash128_of(key);
+  return c;
+}
+
 inline bool is_error(const room_outcome& o, error_code code) {
   const auto* e = std::get_if<error>(&o);
   return e != nullptr && e->code == code;

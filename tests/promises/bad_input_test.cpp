@@ -747,7 +747,14 @@ TEST_SUITE("SPEC 2.7 isolation") {
     };
     const std::vector<call> calls{
         {"GET", "/v1/rooms/ROOM", ""},
+        {"PATCH", "/v1/rooms/ROOM", R"({"name":"x"})"},
         {"DELETE", "/v1/rooms/ROOM", ""},
+        {"PATCH", "/v1/rooms/ROOM/members/bob", R"({"role":"admin"})"},
+        {"PATCH", "/v1/rooms/ROOM/messages/01890000-0000-7000-8000-000000000001",
+         R"({"content":"x"})"},
+        {"PATCH", "/v1/rooms/ROOM/messages/01890000-0000-7000-8000-000000000001",
+         R"({"content":"x","client_msg_id":"k"})"},
+        {"DELETE", "/v1/rooms/ROOM/messages/01890000-0000-7000-8000-000000000001", ""},
         {"GET", "/v1/rooms/ROOM/members", ""},
         {"POST", "/v1/rooms/ROOM/members", R"({"user_ids":["eve"]})"},
         {"DELETE", "/v1/rooms/ROOM/members/bob", ""},
@@ -787,6 +794,8 @@ TEST_SUITE("SPEC 2.7 isolation") {
     auto socket = s.online("alice");
     const std::vector<std::string> frames{
         R"({"type":"send_message","room_id":"ROOM","content":"x","client_msg_id":"k","request_id":1})",
+        R"({"type":"edit_message","room_id":"ROOM","message_id":"01890000-0000-7000-8000-000000000001","content":"x","request_id":1})",
+        R"({"type":"delete_message","room_id":"ROOM","message_id":"01890000-0000-7000-8000-000000000001","client_msg_id":"k","request_id":1})",
         R"({"type":"subscribe","room_id":"ROOM","request_id":1})",
         R"({"type":"unsubscribe","room_id":"ROOM","request_id":1})",
         R"({"type":"ack","room_id":"ROOM","seq":1,"request_id":1})",

@@ -67,7 +67,9 @@ TEST_SUITE("SPEC 4 bodies") {
       INFO(body);
       for (const auto& why : {parser().create_room(body).error(), parser().send(body).error(),
                               parser().add_members(body).error(), parser().cursor(body).error(),
-                              parser().create_tenant(body).error()}) {
+                              parser().create_tenant(body).error(), parser().edit(body).error(),
+                              parser().remove(body).error(), parser().update_room(body).error(),
+                              parser().update_member(body).error()}) {
         CHECK(why.code == error_code::validation);
         CHECK(why.field.empty());
         CHECK_FALSE(why.message.empty());
@@ -199,6 +201,63 @@ TEST_SUITE("SPEC 4 POST /rooms/{id}/messages") {
       CHECK(refused.error().stored == stored_state::no);
     }
     CHECK(parser().send("{").error().stored == stored_state::no);
+  }
+}
+
+TEST_SUITE("SPEC 4 PATCH and DELETE /rooms/{id}/messages/{message_id}") {
+  TEST_CASE("an edit tells meta that stays from meta that is emptied") {
+    const auto stays = parser().edit(R"({"content":"hi","client_msg_id":"k"})");
+    REQUIRE(stays.has_value());
+    CHECK(stays->content == "hi");
+    CHECK(stays->client_msg_id == "k");
+    CHECK_FALSE(stays->meta);
+    CHECK(parser().edit(R"({"content":"hi","meta":null})")->meta == json_text{});
+    CHECK(parser().edit(R"({"content":"","meta":{ "a": 1 }})")->meta == json_text{R"({"a":1})"});
+  }
+  TEST_CASE("each wrong field is refused by its name, and nothing was stored") {
+    CHECK(wrong_field(parser().edit("{}")) == "content");
+    CHECK(wrong_field(parser().edit(R"({"content":""})")) == "content");
+    CHECK(wrong_field(parser().edit(R"({"content":"12345678901"})")) == "content");
+    CHECK(wrong_field(parser().edit(R"({"content":"x","meta":"123456789"})")) == "meta");
+    CHECK(wrong_field(parser().edit(R"({"content":"x","client_msg_id":""})")) == "client_msg_id");
+    CHECK(parser().edit("{").error().stored == stored_state::no);
+    CHECK(wrong_field(parser().remove(R"({"client_msg_id":7})")) == "client_msg_id");
+    CHECK(parser().remove("[]").error().stored == stored_state::no);
+    CHECK(*parser().remove(R"({"client_msg_id":"k","content":7})") == "k");
+    CHECK(parser().remove("{}")->empty());
+  }
+}
+
+TEST_SUITE("SPEC 4 PATCH /rooms/{id} and its members") {
+  TEST_CASE("what is not given stays, null empties") {
+    const auto nothing = parser().update_room("{}");
+    REQUIRE(nothing.has_value());
+    CHECK_FALSE(nothing->name);
+    CHECK_FALSE(nothing->metadata);
+    CHECK_FALSE(nothing->posting);
+    const auto emptied = parser().update_room(R"({"name":null,"metadata":null,"posting":null})");
+    REQUIRE(emptied.has_value());
+    REQUIRE(emptied->name);
+    CHECK_FALSE(*emptied->name);
+    CHECK(emptied->metadata == json_text{});
+    CHECK_FALSE(emptied->posting);
+    const auto all = parser().update_room(R"({"name":"a","metadata":[1],"posting":"admins"})");
+    REQUIRE(all.has_value());
+    CHECK(**all->name == "a");
+    CHECK(all->metadata == json_text{"[1]"});
+    CHECK(all->posting == posting_policy::admins);
+  }
+  TEST_CASE("each wrong field is refused by its name") {
+    CHECK(wrong_field(parser().update_room(R"({"name":7})")) == "name");
+    CHECK(wrong_field(parser().update_room(R"({"name":"12345678901"})")) == "name");
+    CHECK(wrong_field(parser().update_room(R"({"metadata":"123456789"})")) == "metadata");
+    CHECK(wrong_field(parser().update_room(R"({"posting":"some"})")) == "posting");
+    CHECK(wrong_field(parser().update_room(R"({"posting":1})")) == "posting");
+    CHECK(wrong_field(parser().update_room(R"({"retention":"720h"})")) == "retention");
+    CHECK(wrong_field(parser().update_member("{}")) == "role");
+    CHECK(wrong_field(parser().update_member(R"({"role":"king"})")) == "role");
+    CHECK(wrong_field(parser().update_member(R"({"role":null})")) == "role");
+    CHECK(*parser().update_member(R"({"role":"owner"})") == member_role::owner);
   }
 }
 

@@ -58,7 +58,11 @@ void world::act() {
   } else if (dice_.permille(weather_.members_change)) {
     change_members();
   } else if (dice_.permille(60)) {
-    send(nullptr);
+    if (dice_.permille(300)) {
+      change_message(nullptr);
+    } else {
+      send(nullptr);
+    }
   } else {
     act_of(*dice_.one_of(devices_));
   }
@@ -78,7 +82,12 @@ void world::act_of(device& d) {
   } else if (roll < 60) {
     d.slow = !d.slow && dice_.permille(weather_.slow_reader);
   } else if (!d.line->greeted || roll < 650) {
-    send(&d);  // over REST while its socket is not greeted
+    // Over REST while its socket is not greeted.
+    if (dice_.permille(350)) {
+      change_message(&d);
+    } else {
+      send(&d);
+    }
   } else if (roll < 780) {
     acknowledge(d);
   } else if (roll < 850) {
@@ -152,22 +161,59 @@ void world::send(device* d) {
       auto& again = *dice_.one_of(earlier);
       if (dice_.permille(900)) return attempt(again, d);
       // The same key for another text.
-      sent_text other{
-          again.room, again.sender, false, text_of(++last_content_, dice_), again.key, 0, 0, 0, {}};
+      sent_text other{.room = again.room,
+                      .sender = again.sender,
+                      .content = text_of(++last_content_, dice_),
+                      .key = again.key,
+                      .accepted = {}};
       return attempt(ledger_.write(std::move(other)), d);
     }
   }
   const tenant_no tenant{static_cast<std::int64_t>(dice_.between(1, weather_.tenants))};
   const user_key who = d != nullptr ? d->user : user_key{tenant, some_user()};
-  sent_text text{{who.tenant, some_room(who)},
-                 who.user,
-                 d == nullptr,
-                 text_of(++last_content_, dice_),
-                 {},
-                 0,
-                 0,
-                 0,
-                 {}};
+  sent_text text{.room = {who.tenant, some_room(who)},
+                 .sender = who.user,
+                 .by_backend = d == nullptr,
+                 .content = text_of(++last_content_, dice_),
+                 .key = {},
+                 .accepted = {}};
+  if (dice_.permille(500)) text.key = "key " + std::to_string(++last_key_);
+  attempt(ledger_.write(std::move(text)), d);
+}
+
+/// An edit or a delete of some message, mostly one's own and a recent one; of any by a backend (nullptr).
+void world::change_message(device* d) {
+  const tenant_no tenant{static_cast<std::int64_t>(dice_.between(1, weather_.tenants))};
+  const user_key who = d != nullptr ? d->user : user_key{tenant, some_user()};
+  sent_text text{.room = {who.tenant, some_room(who)},
+                 .sender = d != nullptr ? who.user : user_id{},
+                 .by_backend = d == nullptr,
+                 .content = {},
+                 .key = {},
+                 .accepted = {},
+                 .call = store::keyed_call::edit,
+                 .target = message_id{ids_.next()}};
+  if (const auto* room = store_.committed()->find(text.room); room != nullptr) {
+    std::vector<message_id> own;
+    std::vector<message_id> others;
+    for (auto seq = room->info.last_seq; seq.value > 0 && own.size() + others.size() < 8;
+         --seq.value) {
+      const auto& e = room->at(seq).e;
+      const auto* message = std::get_if<message_body>(&e.body);
+      if (message == nullptr) continue;
+      (message->sender == who.user ? own : others).push_back(e.message);
+    }
+    if (!own.empty() && (others.empty() || dice_.permille(700))) {
+      text.target = dice_.one_of(own);
+    } else if (!others.empty() && dice_.permille(900)) {
+      text.target = dice_.one_of(others);
+    }
+  }
+  if (dice_.permille(300)) {
+    text.call = store::keyed_call::remove;
+  } else {
+    text.content = "edit " + text_of(++last_content_, dice_);
+  }
   if (dice_.permille(500)) text.key = "key " + std::to_string(++last_key_);
   attempt(ledger_.write(std::move(text)), d);
 }
@@ -175,13 +221,22 @@ void world::send(device* d) {
 void world::attempt(sent_text& text, device* d) {
   room_command m{.room = text.room, .to = {}, .who = {}, .what = send_command{}};
   if (d != nullptr) m.who.user = text.sender;
-  auto& c = std::get<send_command>(m.what);
-  c.sender = text.sender;
-  c.content = text.content;
-  c.client_msg_id = text.key;
-  if (!text.key.empty()) c.key = hash128_of(text.key);
-  c.body = hash128_of(text.content);
-  if (dice_.permille(30)) {
+  const auto key = text.key.empty() ? std::nullopt : std::optional{hash128_of(text.key)};
+  const auto body = hash128_of(text.content + text.target.id.to_string());
+  if (text.call == store::keyed_call::edit) {
+    m.what = edit_message_command{text.target, text.content, {}, key, body};
+  } else if (text.call == store::keyed_call::remove) {
+    m.what = delete_message_command{text.target, key, body};
+  } else {
+    auto& c = std::get<send_command>(m.what);
+    c.sender = text.sender;
+    c.content = text.content;
+    c.client_msg_id = text.key;
+    c.key = key;
+    c.body = body;
+  }
+  if (text.call == store::keyed_call::send && dice_.permille(30)) {
+    auto& c = std::get<send_command>(m.what);
     // A reply to some message, perhaps of another room; not for keyed ones, whose body must stay the same.
     const auto* room = store_.committed()->find(text.room);
     if (text.key.empty() && room != nullptr && room->info.last_seq.value > 0) {
@@ -333,7 +388,24 @@ void world::change_members() {
   room_command m{.room = {tenant, some_room(who)}, .to = {}, .who = {}, .what = join_command{}};
   if (dice_.permille(600)) m.who.user = who.user;
   const auto roll = dice_.below(100);
-  if (roll < 30) {
+  if (dice_.permille(250)) {
+    if (dice_.permille(500)) {
+      const auto given = dice_.below(10);
+      m.what = update_member_command{some_user(), given < 3   ? member_role::owner
+                                                  : given < 7 ? member_role::admin
+                                                              : member_role::member};
+    } else {
+      update_room_command c;
+      if (dice_.permille(600)) {
+        c.name.emplace();
+        if (dice_.permille(700)) c.name->emplace("name " + std::to_string(dice_.below(3)));
+      }
+      if (dice_.permille(300)) c.metadata = json_text{std::to_string(dice_.below(3))};
+      if (dice_.permille(150))
+        c.posting = dice_.permille(200) ? posting_policy::admins : posting_policy::all;
+      m.what = std::move(c);
+    }
+  } else if (roll < 30) {
     add_members_command c;
     for (std::size_t n = dice_.between(1, 3); n > 0; --n) {
       const auto user = some_user();
@@ -356,8 +428,9 @@ void world::change_members() {
 }
 
 void world::call(room_command m) {
-  static constexpr std::array<const char*, 6> kinds{"send", "add",   "remove",
-                                                    "join", "leave", "delete"};
+  static constexpr std::array<const char*, 10> kinds{
+      "send",   "add",  "remove",         "join",        "leave",
+      "delete", "edit", "delete message", "update role", "update room"};
   const auto kind = m.what.index();
   trace((m.who.user ? m.who.user->value : std::string{"the backend"}) + " calls " + kinds[kind] +
         " " + m.room.room.id.to_string());

@@ -98,7 +98,10 @@ void gateway::dispatch(room_command command, call_done done) {
 
 void gateway::call(room_command command, call_done done) {
   if (command.is_send()) {
-    command.credit = node_.budget()->try_take(std::get<send_command>(command.what).content.size());
+    std::size_t bytes = 0;
+    if (const auto* c = std::get_if<send_command>(&command.what)) bytes = c->content.size();
+    if (const auto* c = std::get_if<edit_message_command>(&command.what)) bytes = c->content.size();
+    command.credit = node_.budget()->try_take(bytes);
     if (!command.credit) {
       room_outcome refused =
           unavailable("too many messages are on their way", std::chrono::milliseconds{100});
@@ -185,6 +188,11 @@ void gateway::on(const replies_ptr& m) {
 }
 
 void gateway::on(const publish_ptr& m) {
+  for (const auto& f : m->frames) {
+    const auto text = f->payload();
+    if (!text.starts_with(R"({"type":"message.)")) continue;
+    told_[eyes_.read(f)->message_id] = m->commit;
+  }
   subscriptions_.on(m);
   close_restarting();
 }
@@ -301,7 +309,8 @@ void gateway::send(connection_ref c, const frame_ptr& f) {
     expect(takes(c, f->bytes.size()), "SPEC 2.6 an entry is queued beyond the connection's bound");
   }
   if (node_.on_shown) node_.on_shown(l, *frame);
-  l.eyes.sees(*frame);
+  const auto told = frame->is_entry ? told_.find(frame->message_id) : told_.end();
+  l.eyes.sees(*frame, told == told_.end() ? commit_no{} : told->second);
   l.unread.push_back({frame, f->bytes.size()});
   l.unread_bytes += f->bytes.size();
 }

@@ -136,6 +136,7 @@ class gateway final : public net::delivery_ports, private net::ephemeral_ports {
   std::unordered_map<actors::call_no, cursor_call> session_calls_;
   std::unordered_map<actors::call_no, std::function<void(const actors::created*)>> creations_;
   frame_eyes eyes_;
+  std::unordered_map<std::string, commit_no> told_;  ///< of which commit a publish said that it changed a message
   actors::connection_ref last_connection_{};
   actors::call_no last_call_{};
   std::vector<actors::connection_ref> restarting_;

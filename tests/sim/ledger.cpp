@@ -41,13 +41,33 @@ void ledger::check(const snapshot& stored) const {
       expect(line.e.seq == ++seq, "I2 the log is not dense");
       if (const auto* m = std::get_if<message_body>(&line.e.body))
         by_content[m->content].push_back(&line);
+      if (const auto* m = std::get_if<message_edited_body>(&line.e.body))
+        by_content[m->content].push_back(&line);
     }
   }
   std::map<std::tuple<room_key, user_id, std::string>, accepted_info> first_answers;
   for (const auto& text : texts_) {
     const auto detail = [&] { return text.content + " key '" + text.key + "'"; };
     expect(text.open == 0, "SPEC 2.5 a send was never answered", detail);
-    const auto it = by_content.find(text.content);
+    if (text.call == store::keyed_call::remove) {
+      std::size_t firsts = 0;
+      for (const auto& answer : text.accepted) {
+        const auto& room = *stored.find(text.room);
+        const auto& e = room.at(answer.seq).e;
+        expect(answer.message == text.target && e.message == text.target &&
+                   e.created_at == answer.created_at,
+               "SPEC 2.4 an answer names another message than is deleted", detail);
+        const auto* gone = std::get_if<message_deleted_body>(&e.body);
+        const auto message = gone == nullptr ? answer.seq : gone->message_seq;
+        const auto shown = room.shown_at(message, stored.commit);
+        expect(std::get<message_body>(shown.body).deleted_at.has_value(),
+               "SPEC 2.1 accepted, but it is not deleted", detail);
+        if (gone != nullptr && !answer.duplicate) ++firsts;
+      }
+      expect(firsts <= 1, "SPEC 2.4 a message is deleted twice", detail);
+    }
+    const bool has_text = text.call != store::keyed_call::remove;
+    const auto it = has_text ? by_content.find(text.content) : by_content.end();
     const std::size_t copies = it == by_content.end() ? 0 : it->second.size();
     expect(copies <= 1, "SPEC 2.4 a message is stored twice", detail);
     if (text.accepted.empty() && text.unknown == 0) {
@@ -55,6 +75,7 @@ void ledger::check(const snapshot& stored) const {
     }
     std::size_t firsts = 0;
     for (const auto& answer : text.accepted) {
+      if (!has_text) break;
       expect(copies == 1, "SPEC 2.1 accepted, but it is not stored", detail);
       const auto& e = it->second.front()->e;
       expect(e.seq == answer.seq && e.message == answer.message && e.created_at == answer.created_at,
@@ -63,9 +84,13 @@ void ledger::check(const snapshot& stored) const {
     }
     expect(firsts <= 1, "SPEC 2.4 two answers to one key both claim to be the first", detail);
     if (!text.key.empty() && !text.accepted.empty()) {
-      const auto [known, fresh] = first_answers.try_emplace(
-          std::tuple{text.room, text.sender, text.key}, text.accepted.front());
-      expect(fresh || known->second.message == text.accepted.front().message,
+      // A delete of what is deleted stores no key.
+      const auto& answer = text.accepted.front();
+      if (!has_text && stored.find(text.room)->at(answer.seq).e.kind() == entry_kind::message)
+        continue;
+      const auto [known, fresh] =
+          first_answers.try_emplace(std::tuple{text.room, text.sender, text.key}, answer);
+      expect(fresh || (known->second.message == answer.message && known->second.seq == answer.seq),
              "SPEC 2.4 one key was accepted for two messages", detail);
     }
   }

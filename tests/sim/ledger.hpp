@@ -10,7 +10,8 @@
 
 namespace parley::sim {
 
-/// One text that somebody wants in a room; contents are unique, so the log tells what became of it.
+/// One text that somebody wants in a room, as a message or in place of another's, or a message that somebody wants gone;
+/// contents are unique, so the log tells what became of it.
 struct sent_text {
   room_key room;
   user_id sender;
@@ -21,6 +22,8 @@ struct sent_text {
   std::size_t unknown = 0;  ///< attempts whose answer says, or whose silence means, «perhaps»
   std::size_t refused = 0;  ///< attempts answered with stored: "no"
   std::vector<accepted_info> accepted;
+  store::keyed_call call = store::keyed_call::send;
+  message_id target{};  ///< of an edit or a delete
 };
 
 class ledger {

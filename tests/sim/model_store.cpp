@@ -24,6 +24,35 @@ const stored_room* snapshot::live(const room_key& key) const {
   return room == nullptr || room->deleted ? nullptr : room;
 }
 
+const stored_entry& stored_room::subject(room_seq seq) const {
+  const auto& stored = at(seq);
+  if (const auto* edit = std::get_if<message_edited_body>(&stored.e.body))
+    return at(edit->message_seq);
+  return stored;
+}
+
+std::size_t stored_room::changes_seen(room_seq seq, commit_no snapshot) const {
+  const auto& changes = subject(seq).changes;
+  return static_cast<std::size_t>(std::count_if(
+      changes.begin(), changes.end(), [&](const message_change& c) { return c.commit <= snapshot; }));
+}
+
+entry stored_room::shown(room_seq seq, std::size_t changes) const {
+  auto out = at(seq).e;
+  if (changes == 0) return out;
+  const auto& now = subject(seq).changes.at(changes - 1);
+  if (auto* message = std::get_if<message_body>(&out.body)) {
+    message->content = now.content;
+    message->meta = now.meta;
+    message->edited_at = now.edited_at;
+    message->deleted_at = now.deleted_at;
+  } else if (auto* edit = std::get_if<message_edited_body>(&out.body)) {
+    edit->content = now.content;
+    edit->meta = now.meta;
+  }
+  return out;
+}
+
 // ---- transactions -------------------------------------------------------------------------------------------------
 
 store::write_result<void> model_store::begin() {
@@ -69,6 +98,16 @@ void model_store::rollback() {
   for (auto& [no, room] : touched_) {
     const auto before = committed_->rooms.find(no);
     const auto size = before == committed_->rooms.end() ? 0 : before->second->info.last_seq.value;
+    for (auto at = static_cast<std::size_t>(size); at < room->log->size(); ++at) {
+      // What the changes that are undone have left in their messages.
+      const auto& body = (*room->log)[at].e.body;
+      room_seq target{0};
+      if (const auto* edit = std::get_if<message_edited_body>(&body)) target = edit->message_seq;
+      if (const auto* gone = std::get_if<message_deleted_body>(&body)) target = gone->message_seq;
+      if (target.value == 0) continue;
+      auto& changes = (*room->log)[static_cast<std::size_t>(target.value - 1)].changes;
+      std::erase_if(changes, [&](const message_change& c) { return c.commit > committed_->commit; });
+    }
     room->log->resize(static_cast<std::size_t>(size));
   }
   touched_.clear();
@@ -109,9 +148,65 @@ void model_store::apply(stored_room& room, const entry& e) {
   } else if (const auto* updated = std::get_if<member_updated_body>(&e.body)) {
     const auto it = room.members.find(updated->user);
     expect(it != room.members.end(), "the role of one who is no member changes");
+    if (e.actor) {
+      const auto by = room.members.find(*e.actor);
+      expect(by != room.members.end() &&
+                 (by->second.role == member_role::owner ||
+                  (by->second.role > it->second.role && by->second.role > updated->role)),
+             "SPEC 3 a role is changed by one who may not");
+    }
     it->second.role = updated->role;
+  } else if (const auto* changed = std::get_if<room_updated_body>(&e.body)) {
+    if (e.actor) {
+      const auto by = room.members.find(*e.actor);
+      expect(by != room.members.end() && by->second.role != member_role::member,
+             "SPEC 3 a room is changed by one who may not");
+    }
+    expect(changed->name || changed->metadata || changed->posting, "a change of nothing");
+    if (changed->name) {
+      expect(room.info.name != *changed->name, "SPEC 1 a name is changed to what it was");
+      room.info.name = *changed->name;
+    }
+    if (changed->metadata) room.info.metadata = *changed->metadata;
+    if (changed->posting) room.info.posting = *changed->posting;
+    room.info.updated_at = e.created_at;
+  } else if (e.kind() == entry_kind::message_edited || e.kind() == entry_kind::message_deleted) {
+    change_message(room, e);
   }
   room.info.member_count = static_cast<std::int64_t>(room.members.size());
+}
+
+void model_store::change_message(stored_room& room, const entry& e) {
+  const auto* edit = std::get_if<message_edited_body>(&e.body);
+  const auto* gone = std::get_if<message_deleted_body>(&e.body);
+  const auto seq = edit != nullptr ? edit->message_seq : gone->message_seq;
+  expect(seq >= room_seq{1} && seq < e.seq, "a change of a message that is not there");
+  auto& target = (*room.log)[static_cast<std::size_t>(seq.value - 1)];
+  const auto* message = std::get_if<message_body>(&target.e.body);
+  expect(message != nullptr && target.e.message == e.message, "a change of what is no message");
+  if (e.actor) {
+    const auto by = room.members.find(*e.actor);
+    expect(by != room.members.end(), "SPEC 3 a message is changed by one who is no member");
+    const bool own = message->sender == *e.actor;
+    expect(own || (gone != nullptr && by->second.role != member_role::member),
+           "SPEC 3 a message is changed by one who may not");
+  }
+  const bool deleted = !target.changes.empty() && target.changes.back().deleted_at.has_value();
+  expect(!deleted, "SPEC 4 a deleted message is changed");
+  message_change change{work_->commit, {}, {}, {}, {}};
+  if (!target.changes.empty()) change.edited_at = target.changes.back().edited_at;
+  if (edit != nullptr) {
+    const auto now = room.shown(seq, target.changes.size());
+    const auto& before = std::get<message_body>(now.body);
+    expect(before.content != edit->content || before.meta != edit->meta,
+           "SPEC 4 an edit to the same content takes a seq");
+    change.content = edit->content;
+    change.meta = edit->meta;
+    change.edited_at = edit->edited_at;
+  } else {
+    change.deleted_at = gone->deleted_at;
+  }
+  target.changes.push_back(std::move(change));
 }
 
 store::write_result<log_id> model_store::append(const store::append_row& row) {
@@ -316,7 +411,7 @@ result<store::log_page> model_reader::page(room_no room, room_seq after, room_se
   out.last_seq = r.info.last_seq;
   std::size_t bytes = 0;
   for (auto seq = std::max(after.next(), out.first_seq); seq <= std::min(to, out.last_seq); ++seq) {
-    const auto& e = r.at(seq).e;
+    auto e = r.shown_at(seq, snapshot_->commit);
     const auto* message = std::get_if<message_body>(&e.body);
     const auto size = 250 + (message == nullptr ? 0 : message->content.size());
     if (!out.entries.empty() && (out.entries.size() >= max_entries || bytes + size > max_bytes)) {
@@ -324,7 +419,7 @@ result<store::log_page> model_reader::page(room_no room, room_seq after, room_se
       break;
     }
     bytes += size;
-    out.entries.push_back(e);
+    out.entries.push_back(std::move(e));
   }
   return out;
 }
@@ -356,6 +451,24 @@ result<store::sender_lookup> model_reader::look_up(room_no room, const user_id& 
     }
   }
   return out;
+}
+
+result<std::vector<store::member_row>> model_reader::owners(room_no room) {
+  std::vector<store::member_row> out;
+  for (const auto& [user, row] : snapshot_->rooms.at(room)->members) {
+    if (row.role == member_role::owner) out.push_back(row);
+  }
+  return out;
+}
+
+result<std::optional<entry>> model_reader::message(room_no room, message_id message) {
+  const auto& r = *snapshot_->rooms.at(room);
+  for (std::int64_t seq = 1; seq <= r.info.last_seq.value; ++seq) {
+    const auto& e = r.at(room_seq{seq}).e;
+    if (e.kind() == entry_kind::message && e.message == message)
+      return std::optional{r.shown_at(room_seq{seq}, snapshot_->commit)};
+  }
+  return std::optional<entry>{};
 }
 
 result<bool> model_reader::is_message(room_no room, message_id message) {
@@ -401,7 +514,6 @@ result<store::history_page> model_reader::history(room_no, store::page_position,
                                                   std::size_t) {
   return unreadable();
 }
-result<std::optional<entry>> model_reader::message(room_no, message_id) { return unreadable(); }
 result<std::optional<store::tenant_row>> model_reader::tenant_by_api_key(const sha256_digest&) {
   return unreadable();
 }

@@ -17,10 +17,19 @@
 
 namespace parley::sim {
 
+/// What a message says from a commit on.
+struct message_change {
+  commit_no commit;
+  std::string content;
+  json_text meta;
+  std::optional<utc_time> edited_at;
+  std::optional<utc_time> deleted_at;
+};
 struct stored_entry {
-  entry e;
+  entry e;  ///< as it was appended
   std::optional<store::send_key> key;
   commit_no commit;
+  std::vector<message_change> changes{};  ///< of a message, ascending; each snapshot looks at those it has seen
 };
 /// One room, as of one snapshot. The log is shared by all snapshots and only grows behind them.
 struct stored_room {
@@ -36,6 +45,15 @@ struct stored_room {
 
   [[nodiscard]] const stored_entry& at(room_seq seq) const {
     return (*log)[static_cast<std::size_t>(seq.value - 1)];
+  }
+  /// The message that the entry is or is about; the entry itself for other kinds.
+  [[nodiscard]] const stored_entry& subject(room_seq seq) const;
+  /// How many changes of its subject a snapshot has seen.
+  [[nodiscard]] std::size_t changes_seen(room_seq seq, commit_no snapshot) const;
+  /// The entry as it reads after so many changes of its subject (SPEC 1: content and meta are served as they are now).
+  [[nodiscard]] entry shown(room_seq seq, std::size_t changes) const;
+  [[nodiscard]] entry shown_at(room_seq seq, commit_no snapshot) const {
+    return shown(seq, changes_seen(seq, snapshot));
   }
 };
 
@@ -102,6 +120,7 @@ class model_store final : public store::writer {
   [[nodiscard]] const snapshot& seen() const { return work_ ? *work_ : *committed_; }
   stored_room& touch(room_no room);
   void apply(stored_room& room, const entry& e);
+  void change_message(stored_room& room, const entry& e);
 
   dice& dice_;
   const store_bounds bounds_;
@@ -128,7 +147,9 @@ class model_reader final : public store::reader {
   result<store::sender_lookup> look_up(room_no room, const user_id& user,
                                        const std::optional<hash128>& key,
                                        utc_time keys_since) override;
+  result<std::vector<store::member_row>> owners(room_no room) override;
   result<bool> is_message(room_no room, message_id message) override;
+  result<std::optional<entry>> message(room_no room, message_id message) override;
 
   // What the simulated node never asks.
   result<store::presence_list> presence(tenant_no, const std::optional<user_id>&,
@@ -140,7 +161,6 @@ class model_reader final : public store::reader {
   result<store::member_list> members(room_no, std::size_t, std::string_view, std::size_t) override;
   result<store::history_page> history(room_no, store::page_position, std::size_t, bool,
                                       std::size_t) override;
-  result<std::optional<entry>> message(room_no, message_id) override;
   result<std::optional<store::tenant_row>> tenant_by_api_key(const sha256_digest&) override;
   result<std::optional<store::tenant_row>> tenant(const tenant_id&) override;
   result<store::tenant_list> tenants(std::size_t, std::string_view) override;

@@ -63,8 +63,12 @@ class node::room_shell final : public room_ports {
     for (std::size_t at = 0; at < m->frames.size(); ++at) {
       const room_seq seq{m->first_seq.value + static_cast<std::int64_t>(at)};
       expect(seq <= stored.info.last_seq, "I1 an entry is published before its commit");
-      expect(m->frames[at]->payload() == node_.expected_.of(stored, seq),
+      expect(m->frames[at]->payload() == node_.expected_.at(stored, seq, m->commit),
              "I1 an entry is published that is stored otherwise");
+    }
+    for (const auto& w : m->rewrites) {
+      expect(w.frame->payload() == node_.expected_.at(stored, w.message->seq, m->commit),
+             "SPEC 1 a message is rewritten otherwise than it is stored");
     }
     node_.publish(m);
   }

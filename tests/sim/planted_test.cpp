@@ -61,6 +61,14 @@ TEST_SUITE("DESIGN 10 planted defects are caught") {
     CHECK(broken.status != 0);
     CHECK_MESSAGE(broken.out.find("I3") != std::string::npos, broken.out);
   }
+  TEST_CASE("stale_page_after_delete: a page shows what was deleted while it was read (SPEC 1)") {
+    const auto broken = simulation_with("stale_page_after_delete");
+    CHECK(broken.status != 0);
+    CHECK_MESSAGE(
+        broken.out.find("SPEC 1 an entry shows what an edit or a delete has changed since") !=
+            std::string::npos,
+        broken.out.substr(0, 600));
+  }
   TEST_CASE("subscribe_before_register: what passed while the room list was read is lost (I3)") {
     const auto broken = simulation_with("subscribe_before_register");
     CHECK(broken.status != 0);

@@ -13,16 +13,22 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 
 namespace parley::sim {
 
-/// The bytes of committed entries; encoded once.
+/// The bytes of committed entries, as they read after each change of their message; encoded once.
 class expected_frames {
  public:
-  const std::string& of(const stored_room& room, room_seq seq);
+  /// As a snapshot of that commit shows it.
+  const std::string& at(const stored_room& room, room_seq seq, commit_no snapshot);
+  /// One of the states that the entry had from `since` to `until`.
+  bool has(const stored_room& room, room_seq seq, const std::string& text, commit_no since,
+           commit_no until);
 
  private:
-  std::map<std::pair<room_no, room_seq>, std::string> known_;
+  const std::string& of(const stored_room& room, room_seq seq, std::size_t changes);
+  std::map<std::tuple<room_no, room_seq, std::size_t>, std::string> known_;
 };
 
 class witness {
@@ -35,8 +41,8 @@ class witness {
   void asks_sync(const std::string& request_id, const sync_frame& frame);
   void asks_unsubscribe(const std::string& request_id, const room_id& room);
 
-  /// What it is shown.
-  void sees(const seen_frame& f);
+  /// What it is shown. `told`: the newest commit of which its gateway was told that it changed the frame's message.
+  void sees(const seen_frame& f, commit_no told);
 
   /// Everything is quiet and read to its end.
   void at_rest() const;
@@ -55,6 +61,7 @@ class witness {
     bool may_be_removed = false;   ///< … or that of an earlier membership
     std::int64_t joined = 0;       ///< seq of the latest joining when this began
     bool by_sync = false;          ///< live since an entry of a sync that has no outcome yet
+    bool added_in_sync = false;  ///< entered while a sync names it that has not stated its outcome
     bool perhaps = false;  ///< one of the «rest»: live from a place that its first entry tells
     std::optional<std::int64_t> pos;  ///< nullopt: live, its first entry is not known yet
     std::int64_t after_at_least = 0;  ///< then it lies between these
@@ -81,7 +88,7 @@ class witness {
   void presence_seen(const seen_frame& f) const;
   [[nodiscard]] bool may_read_live(const std::string& room) const;
   [[nodiscard]] static bool was_member(const stored_room& room, const std::string& user);
-  void entry_seen(const seen_frame& f);
+  void entry_seen(const seen_frame& f, commit_no told);
   void outcome_seen(const seen_frame& f);
   void start_seen(const seen_frame& f);
   void done_seen(const seen_frame& f);

@@ -262,6 +262,14 @@ void world::settle() {
 
 void world::at_rest() {
   ledger_.check(*store_.committed());
+  if (weather_.faults.item == 0 && weather_.faults.batch == 0) {
+    for (const auto& [no, room] : store_.committed()->rooms) {
+      const auto owners =
+          std::count_if(room->members.begin(), room->members.end(),
+                        [](const auto& m) { return m.second.role == member_role::owner; });
+      expect(owners <= 1, "SPEC 3 a room has two owners");
+    }
+  }
   std::size_t lines = 0;
   for (const auto& d : devices_) {
     if (!d->line) continue;

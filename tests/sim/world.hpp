@@ -76,6 +76,7 @@ class world {
   void read(device& d, std::size_t frames);
   void take(device& d, const seen_frame& f);
   void send(device* d);
+  void change_message(device* d);
   void attempt(sent_text& text, device* d);
   void sync(device& d, bool first);
   void subscribe(device& d);

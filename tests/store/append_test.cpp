@@ -2,6 +2,10 @@
 
 #include "tests/store/store_fixture.hpp"
 
+#include <fstream>
+#include <iterator>
+#include <string>
+
 using namespace parley;
 using namespace parley::store;
 using namespace parley::store::test;
@@ -13,7 +17,14 @@ struct with_room : store_fixture {
   with_room() {
     open();
     tenant = make_tenant();
-    room = make_room(tenant, {"ann"_user, "bob"_user}).no;
+    const auto made = make_room(tenant, {"ann"_user, "bob"_user});
+    room = made.no;
+    id = made.info.id;
+  }
+  /// Only while nobody has it open: closing a file drops the locks that the process holds on it.
+  [[nodiscard]] std::string bytes_of_closed_file() const {
+    std::ifstream in{options.file, std::ios::binary};
+    return {std::istreambuf_iterator<char>{in}, std::istreambuf_iterator<char>{}};
   }
   append_row text(std::int64_t seq, const char* from = "ann", std::string content = "hello") {
     return message(tenant, room, seq, from, std::move(content));
@@ -25,6 +36,7 @@ struct with_room : store_fixture {
   }
   tenant_no tenant;
   room_no room;
+  room_id id;
 };
 
 }  // namespace
@@ -402,6 +414,48 @@ TEST_SUITE("I5 keys live in the message's own transaction") {
     CHECK(reads->look_up(room, "ann"_user, hash128_of("e"), time.now())->key->key.call ==
           keyed_call::edit);
     CHECK(reads->look_up(room, "ann"_user, hash128_of("d"), time.now())->key->seq == room_seq{3});
+    check_clean();
+  }
+
+  TEST_CASE_FIXTURE(with_room, "the backend, which edits in nobody's name, has keys of its own") {
+    const auto original = text(1);
+    auto edit = edit_of(original, 2, "x");
+    edit.e.actor.reset();
+    edit.key = key_of("", "k", "body", keyed_call::edit);
+    auto anns = edit_of(original, 3, "y");
+    anns.key = key_of("ann", "k", "body", keyed_call::edit);
+    commit({original, edit, anns});
+    const auto found = reads->look_up(room, user_id{}, hash128_of("k"), time.now());
+    REQUIRE(found);
+    CHECK_FALSE(found->member);
+    REQUIRE(found->key);
+    CHECK(found->key->seq == room_seq{2});
+    CHECK(reads->look_up(room, "ann"_user, hash128_of("k"), time.now())->key->seq == room_seq{3});
+    const auto opened = writes().open_room(tenant, id, utc_time{});
+    REQUIRE(opened);
+    REQUIRE((*opened)->keys.size() == 2);
+    CHECK((*opened)->keys[0].key.sender != (*opened)->keys[1].key.sender);
+    check_clean();
+  }
+}
+
+TEST_SUITE("SPEC 1 what is deleted is gone") {
+  TEST_CASE_FIXTURE(with_room, "no byte of a deleted message is left in the database file") {
+    // One inside a page, one that spills over to pages of its own.
+    const std::string small = "whisper-4711";
+    std::string big;
+    while (big.size() < 16000) big += "thunder-4712 ";
+    const auto first = text(1, "ann", small);
+    const auto second = text(2, "ann", big);
+    commit({first, second, edit_of(first, 3, small + " louder")});
+    close();
+    CHECK(bytes_of_closed_file().find("whisper-4711") != std::string::npos);
+    CHECK(bytes_of_closed_file().find("thunder-4712") != std::string::npos);
+    open();
+    commit({delete_of(first, 4), delete_of(second, 5)});
+    close();
+    CHECK(bytes_of_closed_file().find("whisper-4711") == std::string::npos);
+    CHECK(bytes_of_closed_file().find("thunder-4712") == std::string::npos);
     check_clean();
   }
 }

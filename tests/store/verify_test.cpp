@@ -107,6 +107,12 @@ TEST_SUITE("SPEC 7 parley verify") {
              "UPDATE messages SET target_seq = 6 WHERE seq = 6",
              "UPDATE messages SET content = 'back' WHERE seq = 2",
              "UPDATE messages SET meta = '1' WHERE seq = 2",
+             "UPDATE messages SET kind = 2, content = 'kept', edited_at = 1 WHERE kind = 3; "
+             "UPDATE room_log SET kind = 2 WHERE kind = 3; UPDATE messages SET edited_at = 1, "
+             "deleted_at = NULL WHERE seq = 2; UPDATE room_log SET deleted = 0 WHERE seq = 2",
+             "UPDATE messages SET kind = 2, content = NULL, edited_at = 1 WHERE kind = 3; "
+             "UPDATE room_log SET kind = 2 WHERE kind = 3; UPDATE messages SET deleted_at = NULL "
+             "WHERE seq = 2; UPDATE room_log SET deleted = 0 WHERE seq = 2",
              "UPDATE messages SET deleted_at = NULL WHERE seq = 2; UPDATE room_log SET deleted = 0 "
              "WHERE seq = 2",
              "UPDATE rooms SET first_seq = 2 WHERE room_no = 1",
