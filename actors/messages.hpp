@@ -166,7 +166,8 @@ struct rewrite {
   std::shared_ptr<const entry> message;  ///< as this commit has left it
   frame_ptr frame;                       ///< the same, encoded
 };
-/// Committed entries of a room, dense from first_seq; or its creation (no frames, seq 0); or its end; or, when it was
+/// Committed entries of a room, dense from first_seq; or its creation (no frames, seq 0); or its end (first_seq 1 if nobody
+/// knows where its log ended); or, when it was
 /// opened, only where its log stands (no frames, no members): a reader that was not given all before first_seq has
 /// missed the publishes of an instance that died.
 struct publish {

@@ -1155,6 +1155,7 @@ void room::on(const opened& m) {
   if (!m.room) {
     state_ = state::ended;
     const auto why = m.failure ? *m.failure : not_found("room");
+    if (!m.failure) tell_that_it_is_gone();
     refuse_waiting(why);
     flush_answers();
     ports_.absent({key_, instance_, m.failure.has_value()});
@@ -1189,6 +1190,17 @@ void room::tell_where_it_stands() {
   out->no = no_;
   out->instance = instance_;
   out->first_seq = committed_.next();
+  ports_.publish(std::move(out));
+}
+
+/// Mostly its readers know. Not if an earlier instance had it deleted, and died before it could say so.
+void room::tell_that_it_is_gone() {
+  auto out = std::make_shared<publish>();
+  out->room = key_;
+  out->instance = instance_;
+  out->first_seq = room_seq{1};
+  out->commit = commit_no{INT64_MAX};  // newer than any snapshot that still has the room
+  out->gone = true;
   ports_.publish(std::move(out));
 }
 

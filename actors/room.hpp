@@ -200,6 +200,7 @@ class room {
   void remember_key(const store::used_key& k);
   void load(store::opened_room room);
   void tell_where_it_stands();
+  void tell_that_it_is_gone();
   void reopen();
 
   /// The member as of the pending state; `known` false: a look-up must tell.

@@ -89,15 +89,13 @@ gateway_loop::response rest_update_member(gateway_loop& g, gateway_loop::request
   const auto& result = std::get<actors::members_result>(done);
   const auto& row = result.added.front();
   member_view view{row.user, row.role, row.joined_at, {}, {}, {}};
-  if (result.member_count <= receipt_max_members) {
-    auto reading = g.read(r.who.tenant->no, actors::check_query{r.who.tenant->no, user, {room}});
-    auto answer = co_await std::move(reading);
-    if (const auto* failed = std::get_if<error>(&answer)) co_return fail(r, *failed);
-    if (const auto& found = std::get<store::checked_rooms>(answer).rooms.front()) {
-      view.last_ack = found->last_ack;
-      view.last_read = found->last_read;
-    }
-  }
+  auto reading = g.read(r.who.tenant->no, actors::check_query{r.who.tenant->no, user, {room}});
+  auto answer = co_await std::move(reading);
+  if (const auto* failed = std::get_if<error>(&answer)) co_return fail(r, *failed);
+  const auto& found = std::get<store::checked_rooms>(answer).rooms.front();
+  const auto at = found ? std::pair{found->last_ack, found->last_read}
+                        : std::pair{row.joined_seq, row.joined_seq};  // removed since
+  show(g, r.who.tenant->no, result.member_count, at.first, at.second, view);
   std::string out;
   append_member(out, view);
   co_return json_response(200, std::move(out));

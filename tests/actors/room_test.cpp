@@ -684,6 +684,10 @@ TEST_SUITE("DESIGN I13 one owner of a room") {
     CHECK(std::get<error>(room.outcome(sent)).stored == stored_state::no);
     CHECK(room.absences.size() == 1);
     CHECK(room.refused(room.says(by(ann), message_from(ann)), error_code::not_found));
+    // If it was deleted by an instance that died before it could say so, its readers hear it now.
+    REQUIRE(room.publishes.size() == 1);
+    CHECK(room.publishes[0]->gone);
+    CHECK(room.publishes[0]->last_seq() == room_seq{0});
   }
   TEST_CASE("a room that cannot be read answers UNAVAILABLE, not NOT_FOUND") {
     lobby room;

@@ -1,6 +1,7 @@
 // Two people chat in a dm and a group, a backend posts by REST, the node dies and comes back: what a new user does first.
 
 #include "tests/promises/stage.hpp"
+#include "tests/support/await.hpp"
 
 #include <doctest/doctest.h>
 
@@ -171,5 +172,39 @@ TEST_SUITE("SPEC 2.1 accepted means durable") {
     const auto verified = verify(s.node);
     CAPTURE(verified.out);
     CHECK(is_clean(verified));
+  }
+}
+
+TEST_SUITE("SPEC 5 coming and going") {
+  TEST_CASE("all leave, and when nothing of them is left others chat on where they were") {
+    for (const int threads : {1, 3}) {
+      CAPTURE(threads);
+      const stage s{with_io_threads(threads, {.config = {{"presence_grace", "200ms"}}})};
+      std::vector<std::string> members;
+      for (int i = 0; i < 20; ++i) members.push_back("user-" + std::to_string(i));
+      const auto room = s.room("group", members);
+      {
+        std::vector<ws_client> first;
+        for (int i = 0; i < 10; ++i) first.push_back(s.online(members[static_cast<std::size_t>(i)]));
+        for (auto& one : first) REQUIRE(send(one, room, "hello")["type"] == "message.accepted");
+        for (auto& one : first) {
+          await_entry(one, room, 10);
+          CHECK(seqs_of(entries_of(one, room)) == seqs(1, 10));
+        }
+        for (auto& one : first) one.send_close();
+        for (auto& one : first) one.await_close();
+      }
+      REQUIRE(await(20s, [&] {
+        const auto health = s.node.rest().get("/health").json();
+        return health["active_connections"] == 0 && health["sessions"] == 0;
+      }));
+      std::vector<ws_client> then;
+      for (int i = 10; i < 20; ++i) then.push_back(s.online(members[static_cast<std::size_t>(i)]));
+      for (auto& one : then) REQUIRE(send(one, room, "and again")["type"] == "message.accepted");
+      for (auto& one : then) {
+        await_entry(one, room, 20);
+        CHECK(seqs_of(entries_of(one, room)) == seqs(1, 20));  // the whole log, also from before they came
+      }
+    }
   }
 }

@@ -330,9 +330,8 @@ bool gateway::takes(connection_ref c, std::size_t bytes) const {
   return l.unread_bytes + bytes <= l.max_bytes || l.unread_bytes * 2 < l.max_bytes;
 }
 
-bool gateway::read(call_no call, tenant_no, read_query q) {
-  return node_.read({party::gateway, no_.value}, call, std::move(q),
-                    [this](call_no c, const read_result& r) { on(c, r); });
+bool gateway::read(call_no call, tenant_no tenant, read_query q) {
+  return node_.read(no_, call, tenant, std::move(q));
 }
 
 void gateway::check() const { subscriptions_.check_invariants(); }

@@ -106,7 +106,8 @@ void world::trace(const std::string& what) const {
 void world::start_node() {
   trace("a node starts");
   store_.faults = weather_.faults;
-  node_ = std::make_unique<node>(dice_, clock_, random_, store_, expected_, weather_.node);
+  node_ = weather_.real_actors ? make_caf_node(dice_, clock_, random_, store_, weather_.node)
+                               : make_bus_node(dice_, clock_, random_, store_, expected_, weather_.node);
   if (tracing_) {
     node_->on_shown = [this](const line& l, const seen_frame& f) {
       trace("  " + l.user.user.value + "/" + std::to_string(l.user.tenant.value) + " g" +
@@ -149,7 +150,7 @@ void world::step() {
     --actions_left_;
     act();
   } else if (roll < pace_ + 80) {
-    if (node_->storage().has_work()) {
+    if (node_->storage_has_work()) {
       trace("storage runs");
       node_->run_storage();
     }
@@ -167,8 +168,8 @@ void world::step() {
     node_->maintain_storage();
   } else if (roll < pace_ + 375) {
     if (node_->wake_sessions()) trace("sessions wake");
-  } else if (node_->messages.deliver_one()) {
-    if (tracing_) trace(std::string{"delivered: "} + node_->messages.last_label());
+  } else if (node_->deliver_one()) {
+    if (tracing_) trace(std::string{"delivered: "} + node_->last_label());
   }
   if (node_->fatal()) {
     end_node();
@@ -212,15 +213,15 @@ void world::fail_something() {
 void world::settle() {
   trace("all comes to rest");
   store_.faults = {};
-  node_->messages.hurry(true);
+  node_->hurry(true);
   for (int quiet = 0; quiet < 4;) {
     bool busy = false;
-    while (node_->messages.deliver_one()) {
+    while (node_->deliver_one()) {
       ++steps_;
-      if (tracing_) trace(std::string{"delivered: "} + node_->messages.last_label());
+      if (tracing_) trace(std::string{"delivered: "} + node_->last_label());
       busy = true;
     }
-    if (node_->storage().has_work()) {
+    if (node_->storage_has_work()) {
       node_->run_storage();
       busy = true;
     }
@@ -287,7 +288,7 @@ void world::at_rest() {
   expect(node_->budget()->rows() == 0 && node_->budget()->bytes() == 0,
          "DESIGN 3.1 an admission credit was not given back");
   store_.faults = weather_.faults;
-  node_->messages.hurry(false);
+  node_->hurry(false);
 }
 
 /// All go home; nothing may stay behind.
@@ -306,14 +307,14 @@ void world::empty_out() {
                readers.ring_bytes() == 0,
            "a gateway keeps subscriptions of connections that are gone");
   }
-  expect(node_->directory().sessions() == 0 && node_->sessions() == 0,
+  expect(node_->sessions() == 0,
          "a session stays without connections");
   for (int turn = 0; turn < 3; ++turn) {
     clock_.advance(weather_.node.directory.room_idle * 2);
     node_->tick_directory();
     settle();
   }
-  expect(node_->directory().rooms() == 0 && node_->rooms() == 0,
+  expect(node_->rooms() == 0,
          "a room that nobody uses does not retire");
 }
 

@@ -19,6 +19,7 @@ namespace parley::sim {
 /// What kind of days this world has. Chances in permille of a step.
 struct weather {
   std::string name;
+  bool real_actors = false;  ///< CAF's, instead of the fake bus
   node_options node;
   store_bounds bounds;
   store_faults faults;
