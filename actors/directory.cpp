@@ -125,7 +125,7 @@ void directory::on(const room_retired& m, mono_time now) {
   auto it = rooms_.find(m.room);
   if (it == rooms_.end() || it->second.instance != m.instance) return;
   auto& entry = it->second;
-  to_revive_.erase(m.room);  // it was open, and said where its log stands
+  if (m.retired) to_revive_.erase(m.room);  // it was open, and said where its log stands
   if (!m.retired) {
     entry.state = room_state::active;
     entry.last_used = now;

@@ -3,6 +3,7 @@
 #include "protocol/planted.hpp"
 #include "protocol/server_frame.hpp"
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -233,10 +234,15 @@ void group_commit::succeed(commit_no no) {
       out->no = c.room.no;
       out->first_seq = room_seq{1};
       out->commit = no;
+      std::map<member_role, std::shared_ptr<const std::string>> as_seen;  // by all of one role alike
       for (const auto& member : c.room.members) {
-        auto shown = std::make_shared<std::string>();
-        append_room(*shown, c.room.info, member.role);
-        out->members.push_back({member.user, room_seq{0}, true, std::move(shown)});
+        auto& text = as_seen[member.role];
+        if (!text) {
+          auto shown = std::make_shared<std::string>();
+          append_room(*shown, c.room.info, member.role);
+          text = std::move(shown);
+        }
+        out->members.push_back({member.user, room_seq{0}, true, text});
       }
       ports_.publish(std::move(out));
     }

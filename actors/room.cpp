@@ -72,7 +72,7 @@ void room::on(const room_command_ptr& m) {
 void room::enqueue(const room_command_ptr& m) {
   switch (state_) {
     case state::ended:
-      refuse(*m, not_found("room"));
+      refuse(*m, why_ended_);
       return;
     case state::loading:
     case state::deleting:
@@ -753,13 +753,23 @@ room::handled room::handle_delete_message(const room_command_ptr& m,
                 std::move(key));
 }
 
-/// What is committed is found by look-ups from now on; only those under way may be older.
+/// What is committed is found by look-ups from now on; only those that were asked before may be older.
 void room::forget_settled_changes() {
-  if (changed_.empty()) return;
-  const bool too_many = changed_.size() > limits::room_pending_max_entries;
-  if (!lookups_.empty() && !too_many) return;
-  if (!lookups_.empty()) ++members_forgotten_;  // they are asked again
-  std::erase_if(changed_, [&](const auto& c) { return pending(c.second.last) == nullptr; });
+  if (settled_.size() > limits::room_pending_max_entries) {
+    ++members_forgotten_;  // look-ups under way are asked again
+    settled_.clear();
+    std::erase_if(changed_, [&](const auto& c) { return pending(c.second.last) == nullptr; });
+    return;
+  }
+  while (!settled_.empty() &&
+         (lookups_.empty() || lookups_.begin()->first > settled_.front().asked_before)) {
+    const auto it = changed_.find(settled_.front().message);
+    settled_.pop_front();
+    if (it == changed_.end() || pending(it->second.last) != nullptr) continue;
+    const bool again = std::any_of(settled_.begin(), settled_.end(),
+                                   [&](const auto& s) { return s.message == it->first; });
+    if (!again) changed_.erase(it);
+  }
 }
 
 // ---- roles, the room itself ---------------------------------------------------------------------------------------
@@ -974,6 +984,7 @@ void room::on(const committed& m) {
       if (auto* joined = std::get_if<room_result>(&w.outcome)) joined->info = info_;
       answer(w.to, std::move(w.outcome));
     }
+    if (p.message) settled_.push_back({last_call_, p.e.message});
     if (p.credit) out->credits.push_back(std::move(p.credit));
     pending_.pop_front();
   }
@@ -1108,6 +1119,7 @@ void room::on(const lost& m) {
   pending_keys_.clear();
   overlay_.clear();
   changed_.clear();
+  settled_.clear();
   updated_.reset();
   pending_members_ = 0;
   assigned_ = committed_;
@@ -1146,6 +1158,7 @@ void room::refuse_waiting(const error& why) {
   held_.clear();
   held_count_ = 0;
   changed_.clear();
+  settled_.clear();
 }
 
 // ---- opening ----------------------------------------------------------------------------------------------------
@@ -1155,6 +1168,7 @@ void room::on(const opened& m) {
   if (!m.room) {
     state_ = state::ended;
     const auto why = m.failure ? *m.failure : not_found("room");
+    why_ended_ = why;
     if (!m.failure) tell_that_it_is_gone();
     refuse_waiting(why);
     flush_answers();

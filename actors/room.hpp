@@ -21,6 +21,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -225,6 +226,7 @@ class room {
 
   state state_ = state::loading;
   bool retired_ = false;
+  error why_ended_ = not_found("room");  // what whoever comes too late hears
   generation generation_{};
   room_no no_{};
   room_info info_;  // committed
@@ -242,6 +244,11 @@ class room {
       0;  // look-ups from before a clean-up of members_ or changed_ are asked again
   std::unordered_map<user_id, overlay> overlay_;
   std::unordered_map<message_id, changed_message> changed_;
+  struct settled_change {
+    call_no asked_before;  ///< look-ups up to this one may be older than its commit
+    message_id message;
+  };
+  std::deque<settled_change> settled_;  // what of changed_ is committed, in order
   struct updated_room {
     room_info info;
     entry_no last;
@@ -260,7 +267,7 @@ class room {
     user_id user;
     std::uint64_t forgotten = 0;
   };
-  std::unordered_map<call_no, lookup_ref> lookups_;
+  std::map<call_no, lookup_ref> lookups_;  // oldest first
   call_no last_call_{};
   std::optional<waiter> deleting_for_;
 

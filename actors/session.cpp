@@ -134,21 +134,34 @@ void session::on(const type_in_room& m) {
       return;
     }
   }
-  // Membership and size are judged by the store; also of a start that will not be shown: one who was removed must hear it.
+  // It was a member a moment ago, and nothing more may be shown yet: no question to a reader.
+  if (auto* t = recent_typing(m.room)) {
+    if (m.what == action::start) go_on(*t, m.to.gateway, m.connection);
+    finish(m.to);
+    return;
+  }
+  // Membership and size are judged by the store.
   if (checks_.size() >= typing_checks_max) {
     finish(m.to, unavailable("too many typing frames are being checked", retry_soon));
     return;
   }
-  const auto call = ++last_call_;
-  if (!ports_.read(call, room_query{{user_.tenant, m.room}, user_.user})) {
-    finish(m.to, unavailable("the readers are busy", retry_soon));
-    return;
+  const auto under_way = std::find_if(checks_.begin(), checks_.end(),
+                                      [&](const auto& asked) { return asked.room == m.room; });
+  call_no call;
+  if (under_way != checks_.end()) {
+    call = under_way->call;
+  } else {
+    call = ++last_call_;
+    if (!ports_.read(call, room_query{{user_.tenant, m.room}, user_.user})) {
+      finish(m.to, unavailable("the readers are busy", retry_soon));
+      return;
+    }
   }
-  checks_.emplace(call, typing_check{m.room, m.to, m.connection, m.what == action::start, false});
+  checks_.push_back({call, m.room, m.to, m.connection, m.what == action::start, false});
 }
 
 void session::cancel_checks(const room_id& room) {
-  for (auto& [call, asked] : checks_) {
+  for (auto& asked : checks_) {
     if (asked.room == room) asked.cancelled = true;
   }
 }
@@ -164,20 +177,25 @@ void session::on(call_no call, const read_result& answer) {
     settle();
     return;
   }
-  const auto it = checks_.find(call);
-  if (it == checks_.end()) return;
-  const auto asked = it->second;
-  checks_.erase(it);
+  std::vector<typing_check> answered;
+  for (const auto& asked : checks_) {
+    if (asked.call == call) answered.push_back(asked);
+  }
+  if (answered.empty()) return;
+  std::erase_if(checks_, [&](const auto& asked) { return asked.call == call; });
   if (const auto* failed = std::get_if<error>(&answer)) {
-    if (failed->code == error_code::not_found) stop_typing(asked.room, false);
-    finish(asked.to, *failed);
+    // Removed: nothing else would tell the others that it types no more.
+    if (failed->code == error_code::not_found) stop_typing(answered.front().room, true);
+    for (const auto& asked : answered) finish(asked.to, *failed);
   } else {
     // NOT_FOUND came as an error: here it is a member.
     const auto& room = std::get<std::optional<store::room_view>>(answer);
     PARLEY_ASSERT(room.has_value());
-    if (asked.start && !asked.cancelled && room->info.member_count <= options_.typing_max_members)
-      start_typing(asked);
-    finish(asked.to);
+    const bool may_show = room->info.member_count <= options_.typing_max_members;
+    for (const auto& asked : answered) {
+      if (asked.start && !asked.cancelled && may_show) start_typing(asked);
+      finish(asked.to);
+    }
   }
   maybe_idle();
 }
@@ -185,34 +203,51 @@ void session::on(call_no call, const read_result& answer) {
 void session::start_typing(const typing_check& asked) {
   // Its connection may have ended meanwhile: nobody would stop it.
   if (find(asked.to.gateway, asked.connection) == connections_.end()) return;
+  if (auto* t = recent_typing(asked.room)) {
+    go_on(*t, asked.to.gateway, asked.connection);
+    return;
+  }
+  auto place = std::find_if(typing_.begin(), typing_.end(),
+                            [&](const auto& t) { return t.room == asked.room; });
+  if (place == typing_.end() && typing_.size() >= typing_rooms_max) {
+    // The longest silent one makes room. Not a recent one: its start could be shown again at once.
+    for (auto t = typing_.begin(); t != typing_.end(); ++t) {
+      if (is_recent(*t)) continue;
+      if (place == typing_.end() ||
+          std::pair{t->active, t->until} < std::pair{place->active, place->until})
+        place = t;
+    }
+    if (place == typing_.end()) return;
+    if (place->active) show_typing(place->room, false);
+  }
   const auto now = clock_.mono();
   const typing fresh{asked.room, asked.to.gateway, asked.connection, now,
                      now + options_.typing_timeout};
-  const auto known = std::find_if(typing_.begin(), typing_.end(),
-                                  [&](const auto& t) { return t.room == asked.room; });
-  if (known != typing_.end() && now - known->shown_at < options_.typing_interval) {
-    if (known->active) {  // it goes on, without a word
-      const auto shown_at = known->shown_at;
-      *known = fresh;
-      known->shown_at = shown_at;
-    }
-    return;
-  }
-  if (known != typing_.end()) {
-    *known = fresh;
+  if (place != typing_.end()) {
+    *place = fresh;
   } else {
-    if (typing_.size() >= typing_rooms_max) {
-      const auto oldest =
-          std::min_element(typing_.begin(), typing_.end(), [](const auto& a, const auto& b) {
-            return std::pair{a.active, a.until} < std::pair{b.active, b.until};
-          });
-      if (oldest->active) show_typing(oldest->room, false);
-      typing_.erase(oldest);
-    }
     typing_.push_back(fresh);
   }
   show_typing(asked.room, true);
   ask_to_be_woken();
+}
+
+bool session::is_recent(const typing& t) const {
+  return clock_.mono() - t.shown_at < options_.typing_interval;
+}
+
+session::typing* session::recent_typing(const room_id& room) {
+  for (auto& t : typing_) {
+    if (t.room == room && is_recent(t)) return &t;
+  }
+  return nullptr;
+}
+
+void session::go_on(typing& t, gateway_no gateway, connection_ref connection) {
+  if (!t.active || find(gateway, connection) == connections_.end()) return;
+  t.gateway = gateway;
+  t.connection = connection;
+  t.until = clock_.mono() + options_.typing_timeout;
 }
 
 void session::show_typing(const room_id& room, bool start) {
@@ -331,9 +366,7 @@ void session::wake() {
   woken_at_.reset();
   const auto now = clock_.mono();
   stop_typing_if([&](const typing& t) { return t.until <= now; });
-  std::erase_if(typing_, [&](const typing& t) {
-    return !t.active && now - t.shown_at >= options_.typing_interval;
-  });
+  std::erase_if(typing_, [&](const typing& t) { return !t.active && !is_recent(t); });
   settle();
 }
 

@@ -10,8 +10,9 @@
 /// Invariants no two connections with the same device; others are told a status only when it differs from what they were
 ///            told last, at most once in presence_interval, never before herd_until.
 /// Bound      connections ≤ the user's limit (the newest is refused with 1008); cursor moves under way ≤ cursors_max;
-///            typing frames that are being checked ≤ typing_checks_max; rooms it types in, or typed in a moment ago,
-///            ≤ typing_rooms_max (beyond: the longest silent one stops).
+///            typing frames that are being checked ≤ typing_checks_max, questions to readers for them ≤ one a room; rooms
+///            it types in, or typed in a moment ago, ≤ typing_rooms_max (beyond: the longest silent one stops whose
+///            start was shown a typing_interval ago; without one nothing is shown), so as many starts a typing_interval.
 
 #include "actors/messages.hpp"
 #include "protocol/seams.hpp"
@@ -19,7 +20,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 namespace parley::actors {
@@ -100,8 +100,9 @@ class session {
       return gateway == g && connection == c;
     }
   };
-  /// A typing frame whose membership is being checked.
+  /// A typing frame whose membership is being checked; frames of a room share a call.
   struct typing_check {
+    call_no call;
     room_id room;
     reply_to to;
     connection_ref connection;
@@ -124,6 +125,12 @@ class session {
   void finish(const reply_to& to, std::optional<error> failure = std::nullopt);
 
   void start_typing(const typing_check& asked);
+  /// No start may be shown in its room yet.
+  [[nodiscard]] bool is_recent(const typing& t) const;
+  /// Nullptr: none that is recent.
+  [[nodiscard]] typing* recent_typing(const room_id& room);
+  /// A start that is not shown keeps alive what was.
+  void go_on(typing& t, gateway_no gateway, connection_ref connection);
   void show_typing(const room_id& room, bool start);
   /// True: it was active. `shown`: the others hear that it stopped.
   bool stop_typing(const room_id& room, bool shown);
@@ -162,7 +169,7 @@ class session {
   bool audience_asked_ = false;
   call_no audience_call_{};
 
-  std::unordered_map<call_no, typing_check> checks_;
+  std::vector<typing_check> checks_;  ///< as they came
   std::vector<typing> typing_;
 
   call_no last_call_{};

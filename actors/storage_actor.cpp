@@ -77,7 +77,7 @@ class storage_actor final : public actor_base, private storage_ports {
     context_.gauges.commit_queue_age_ms.store(std::max<std::int64_t>(0, waited.count()),
                                               std::memory_order_relaxed);
     commit_.run();
-    if (commit_.has_work()) {
+    if (commit_.has_work() && !commit_.ended()) {
       flushing_ = true;
       send(this, flush_tick{});
     } else {

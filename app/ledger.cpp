@@ -19,7 +19,7 @@ constexpr std::uint64_t mib = 1024 * kib;
 constexpr std::uint64_t base_bytes = 64 * mib;
 // An open, authenticated connection with its session, all told: the budget that the benchmarks watch over is less.
 constexpr std::uint64_t connection_bytes = 8 * kib;
-// One publish kept for replay: room, seq, commit number, member changes of the usual size.
+// One publish kept for replay: its room, and of each room where its newest run stands.
 constexpr std::uint64_t publish_bytes = 96;
 // A message on its way, beside its own bytes: the commands, the entry, the waiter.
 constexpr std::uint64_t admission_row_bytes = 512;
@@ -41,6 +41,7 @@ std::vector<ledger_row> fixed_rows(const config& c, const machine_facts& machine
   const store::sqlite_options sqlite;
   const std::uint64_t threads = io_thread_count(c, machine.cores);
   const auto per_thread = io_buffer_bytes + limits::publish_log_entries * publish_bytes +
+                          limits::publish_log_max_bytes +
                           limits::receipts_max * receipt_bytes;
   return {{"the program", "an empty node", base_bytes},
           {"database pages",

@@ -454,6 +454,12 @@ void gateway_loop::reply(connection_no c, Append&& append) {
   scratch_.clear();
   append(scratch_);
   hub_.send(c, make_text_frame(scratch_));
+  // Replies are owed whatever else waits; but who asks without reading may not use up what all share.
+  if (options_.outbound_total_bytes != 0 &&
+      hub_.outbound_bytes_total() >= options_.outbound_total_bytes &&
+      hub_.outbound_bytes(c) > options_.hub.control_reserve_bytes) {
+    hub_.close(c, close_code::try_again_later);
+  }
 }
 
 void gateway_loop::reply_error(connection_no c, const reply_refs& refs, const error& why) {
@@ -600,10 +606,19 @@ void gateway_loop::on_send(connection_no c, ws_connection& conn, const reply_ref
   what.reply_to = m.reply_to;
   command->what = std::move(what);
   bus_.to_directory(std::move(command));
-  if (shared_.now.mono() < conn.typing_until) {
-    // Its message ends it, silently.
-    bus_.to_directory(std::make_shared<const actors::type_in_room>(actors::type_in_room{
-        {conn.tenant->no, conn.user}, {no_, {}}, ref_of(c), m.room, actors::type_in_room::action::sent}));
+}
+
+/// Its message says that it types no more. A refused one does not.
+void gateway_loop::end_typing(const ws_call& call) {
+  const auto it = connections_.find(call.connection);
+  if (it == connections_.end() || shared_.now.mono() >= it->second.typing_until) return;
+  if (const auto room = room_id::parse(call.refs.room_id)) {
+    bus_.to_directory(std::make_shared<const actors::type_in_room>(
+        actors::type_in_room{{it->second.tenant->no, it->second.user},
+                             {no_, {}},
+                             ref_of(call.connection),
+                             *room,
+                             actors::type_in_room::action::sent}));
   }
 }
 
@@ -658,6 +673,7 @@ void gateway_loop::answer_send(const ws_call& call, const actors::room_outcome& 
   if (const auto* sent = std::get_if<actors::send_result>(&outcome)) {
     if (!sent->accepted.duplicate && call.kind == ws_call_kind::send)
       shared_.messages_accepted.fetch_add(1, std::memory_order_relaxed);
+    if (call.kind == ws_call_kind::send) end_typing(call);
     reply(call.connection,
           [&](std::string& out) { append_accepted(out, call.refs, sent->accepted); });
   } else {
@@ -798,7 +814,11 @@ bool gateway_loop::read(call_no call, tenant_no tenant, actors::read_query q) {
 }
 
 bool gateway_loop::keeps_up(connection_ref c) const {
-  return hub_.outbound_bytes(number_of(c)) <= options_.hub.outbound_max_bytes / 2;
+  // Ephemerals go first: as soon as a log entry would have to wait, or nearly so.
+  const auto own = hub_.outbound_bytes(number_of(c));
+  return own <= options_.hub.outbound_max_bytes / 2 &&
+         outbound_budget_.judge({own, hub_.outbound_bytes_total()}, own + 1) ==
+             outbound_budget::verdict::take;
 }
 void gateway_loop::send_ephemeral(connection_ref c, const frame_ptr& f) {
   hub_.send(number_of(c), f);
@@ -880,7 +900,8 @@ void gateway_loop::tick() {
     if (it == ws_calls_.end()) continue;
     const auto call = std::move(it->second);
     ws_calls_.erase(it);
-    reply_error(call.connection, call.refs, timed_out(call.kind != ws_call_kind::cursor));
+    reply_error(call.connection, call.refs, timed_out(call.kind == ws_call_kind::send ||
+                                                       call.kind == ws_call_kind::change));
     finish_ws_call(call);
   }
   if (++ticks_ % ticks_per_second != 0) return;

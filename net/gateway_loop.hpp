@@ -173,6 +173,7 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   void on_cursor(connection_no c, ws_connection& conn, const reply_refs& refs, cursor_frame& m);
   void on_typing(connection_no c, ws_connection& conn, const reply_refs& refs, const typing_frame& m);
   void on_presence(connection_no c, ws_connection& conn, const reply_refs& refs, bool away);
+  void end_typing(const ws_call& call);
   void count_ephemerals();
   actors::call_no begin_ws_call(connection_no c, ws_connection& conn, const reply_refs& refs,
                                 ws_call_kind kind);

@@ -3,7 +3,8 @@
 /// order, and of each room where its newest unbroken run of entries begins and ends. A reader that comes back replays what
 /// concerns it, not all that was said since: a herd of n readers costs n, not n times the traffic.
 /// Owner      one gateway's subscriptions; not thread-safe.
-/// Bound      the last limits::publish_log_entries publishes.
+/// Bound      the last limits::publish_log_entries publishes, fewer if their memberships take more than
+///            limits::publish_log_max_bytes.
 
 #include "actors/messages.hpp"
 #include "protocol/ids.hpp"
@@ -48,9 +49,14 @@ class publish_log {
       r.last = std::max(r.last, m.last_seq());
       r.at = at;
     }
-    if (m.gone || !m.members.empty())
+    if (m.gone || !m.members.empty()) {
       events_.push_back({at, m.room, m.no, m.last_seq(), m.commit, m.gone, m.members});
-    while (rooms_.size() > limits::publish_log_entries) forget_oldest();
+      event_bytes_ += bytes_of(events_.back());
+    }
+    while (rooms_.size() > limits::publish_log_entries ||
+           (event_bytes_ > limits::publish_log_max_bytes && rooms_.size() > 1)) {
+      forget_oldest();
+    }
   }
 
   /// Where a reader stands who asks for its snapshot now.
@@ -70,18 +76,35 @@ class publish_log {
     for (; it != events_.end(); ++it) take(*it);
   }
   [[nodiscard]] std::size_t size() const { return rooms_.size(); }
+  [[nodiscard]] std::size_t event_bytes() const { return event_bytes_; }
 
  private:
+  static std::size_t bytes_of(const event& e) {
+    auto bytes = sizeof(event) + e.members.size() * sizeof(actors::member_change);
+    const std::string* last = nullptr;
+    for (const auto& m : e.members) {
+      bytes += m.user.value.size();
+      if (m.room_json && m.room_json.get() != last) {  // members of one role share it
+        last = m.room_json.get();
+        bytes += last->size();
+      }
+    }
+    return bytes;
+  }
   void forget_oldest() {
     const auto at = end_ - rooms_.size();
     if (const auto it = runs_.find(rooms_.front()); it->second.at == at) runs_.erase(it);
-    if (!events_.empty() && events_.front().at == at) events_.pop_front();
+    if (!events_.empty() && events_.front().at == at) {
+      event_bytes_ -= bytes_of(events_.front());
+      events_.pop_front();
+    }
     rooms_.pop_front();
   }
 
   position end_ = 0;
   std::deque<room_key> rooms_;  ///< of the publishes [end_ − size, end_)
   std::deque<event> events_;
+  std::size_t event_bytes_ = 0;
   std::unordered_map<room_key, run> runs_;
 };
 

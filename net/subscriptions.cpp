@@ -648,7 +648,7 @@ bool subscriptions::finish_stint(slot s) {
       block(s);
       return false;
     }
-    if (conn.awaiting_list) conn.lost_rooms.emplace_back(key, sub.until);
+    if (conn.awaiting_list) conn.lost_rooms.emplace_back(key, sub.gone ? never : sub.until);
   }
   if (!sub.has_stints) {
     drop_sub(s);

@@ -289,6 +289,9 @@ cursor_frame client_frame_parser::impl::cursor(bool is_read, field_reader& read)
     out.rooms.emplace_back(room.value_or(room_id{}), read.seq(positions.value(), "rooms"));
   }
   if (out.rooms.empty()) read.refuse("rooms", "must name a room");
+  if (out.rooms.size() > limits::cursor_rooms_max) {
+    read.refuse("rooms", "may name " + std::to_string(limits::cursor_rooms_max) + " rooms at most");
+  }
   return out;
 }
 

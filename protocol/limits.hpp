@@ -41,6 +41,8 @@ inline constexpr std::size_t device_id_max_bytes = 64;       // SPEC 5
 inline constexpr std::size_t entry_max_users = 100;          // SPEC 1: ids a membership entry
 inline constexpr std::size_t members_max_per_call = 1000;    // SPEC 4
 inline constexpr std::size_t page_max_entries = 1000;        // SPEC 4: messages, events
+inline constexpr std::size_t cursor_rooms_max =
+    500;  // rooms an `ack` or `read`: each is answered, and all answers fit a connection's outbound bound
 inline constexpr std::size_t list_default = 50;              // SPEC 4
 inline constexpr std::size_t list_max = 100;                 // SPEC 4
 inline constexpr std::size_t sync_start_max_rooms = 1000;    // SPEC 5: rooms a `sync.start`
@@ -56,6 +58,8 @@ inline constexpr std::chrono::milliseconds big_room_join_interval{
     100};  // DESIGN 11: each commit of joins is told to everybody in the room
 inline constexpr std::size_t publish_log_entries =
     65536;  // DESIGN 3.6: publishes kept to replay on a room list
+inline constexpr std::size_t publish_log_max_bytes =
+    16 * 1024 * 1024;  // what their memberships take, a gateway; beyond, the oldest publishes are forgotten
 inline constexpr std::size_t ring_total_bytes =
     64 * 1024 * 1024;  // DESIGN 1: recent frames, all rooms of the node
 inline constexpr std::size_t ring_room_max_bytes = 1024 * 1024;  // one room can't push out all others

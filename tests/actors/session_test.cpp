@@ -97,6 +97,11 @@ class desk final : private session_ports {
     REQUIRE(std::holds_alternative<audience_query>(questions.front().second));
     readers_say(store::audience{{room_id_of(1), room_id_of(2), room_id_of(3)}, 1});
   }
+  /// Starts in a room of three; the readers say so if they are asked.
+  void starts(std::uint8_t room, std::uint64_t connection = 1) {
+    types(type_in_room::action::start, room, connection);
+    if (!questions.empty()) readers_know_a_room_of(3);
+  }
   void readers_know_a_room_of(std::int64_t members) {
     store::room_view room;
     room.info.member_count = members;
@@ -622,25 +627,21 @@ TEST_SUITE("SPEC 5 typing") {
     desk d;
     d.is_online();
     d.attaches(2, 0, 1);
-    const auto starts = [&](std::uint8_t room) {
-      d.types(action::start, room);
-      d.readers_know_a_room_of(3);
-    };
-    starts(1);
-    starts(2);
+    d.starts(1);
+    d.starts(2);
     CHECK(d.take() == words_told{"start 1", "start 2"});
-    starts(1);
+    d.starts(1);
     d.types(action::stop, 1);
     CHECK(d.take() == words_told{"stop 1"});
-    starts(1);
+    d.starts(1);
     d.types(action::sent, 2);
-    starts(2);
+    d.starts(2);
     d.passes(milliseconds{1999});
-    starts(1);
+    d.starts(1);
     CHECK(d.take().empty());
     d.passes(milliseconds{1});
-    starts(1);
-    starts(2);
+    d.starts(1);
+    d.starts(2);
     CHECK(d.take() == words_told{"start 1", "start 2"});
     CHECK(d.done.size() == 9);  // each start and the stop, and nothing for what was sent
   }
@@ -651,7 +652,6 @@ TEST_SUITE("SPEC 5 typing") {
     d.readers_know_a_room_of(3);
     d.passes(milliseconds{1500});
     d.types(action::start);
-    d.readers_know_a_room_of(3);
     d.take();
     d.passes(milliseconds{5999});
     CHECK(d.shown.empty());
@@ -670,6 +670,7 @@ TEST_SUITE("SPEC 5 typing") {
     d.types(action::stop);
     CHECK(d.take() == words_told{"stop 1"});
     CHECK(d.done.size() == 2);
+    d.passes(milliseconds{2000});
     d.types(action::stop);
     CHECK(d.done.size() == 2);
     d.readers_know_a_room_of(3);
@@ -683,7 +684,6 @@ TEST_SUITE("SPEC 5 typing") {
       d.types(action::start);
       d.types(what);
       d.readers_know_a_room_of(3);
-      if (what == action::stop) d.readers_know_a_room_of(3);
       CHECK(d.shown.empty());
       CHECK(d.done.size() == (what == action::stop ? 2 : 1));
     }
@@ -716,39 +716,125 @@ TEST_SUITE("SPEC 5 typing") {
     d.readers_know_a_room_of(3);
     CHECK(d.take() == words_told{"stop 2"});
   }
-  TEST_CASE("one who turns out to be no member any more stops without a word") {
+  TEST_CASE("the others see one stop who turns out to be no member any more") {
     desk d;
     d.is_online();
-    d.types(action::start);
-    d.readers_know_a_room_of(3);
+    d.starts(1);
     d.take();
+    d.passes(milliseconds{2000});
     d.types(action::start);
     d.readers_say(not_found("room"));
+    CHECK(d.done.back()->failure->code == error_code::not_found);
+    CHECK(d.take() == words_told{"stop 1"});
     d.passes(milliseconds{60000});
     CHECK(d.shown.empty());
   }
-  TEST_CASE("in more rooms than its bound the longest silent one stops") {
+  TEST_CASE("in more rooms than its bound the longest silent one stops, if it is no recent one") {
     desk d;
     d.is_online();
-    for (std::size_t n = 1; n <= session::typing_rooms_max + 1; ++n) {
-      d.types(action::start, static_cast<std::uint8_t>(n));
-      d.readers_know_a_room_of(3);
-      d.passes(milliseconds{10});
-    }
-    CHECK(d.shown.size() == session::typing_rooms_max + 2);
-    CHECK(d.shown[session::typing_rooms_max] == "stop 1");
+    const auto starts_everywhere = [&] {
+      for (std::size_t n = 1; n <= session::typing_rooms_max + 1; ++n) {
+        d.starts(static_cast<std::uint8_t>(n));
+        d.passes(milliseconds{10});
+      }
+    };
+    starts_everywhere();
+    CHECK(d.shown.size() == session::typing_rooms_max);
+    CHECK(d.shown.back() == "start 16");
+    CHECK(d.done.size() == session::typing_rooms_max + 1);
+    CHECK(!d.done.back()->failure);
+    d.take();
+    d.passes(milliseconds{2000});
+    d.starts(17);
+    CHECK(d.take() == words_told{"stop 1", "start 17"});
   }
-  TEST_CASE("beyond its bound of checks under way, and when readers are busy, it refuses") {
+  TEST_CASE("who goes round many rooms gets no more starts shown than its bound in two seconds") {
+    for (const bool stops : {false, true}) {
+      CAPTURE(stops);
+      desk d;
+      d.is_online();
+      for (int seconds = 0; seconds < 6; seconds += 2) {
+        for (int round = 0; round < 5; ++round) {
+          for (std::size_t n = 1; n <= session::typing_rooms_max + 4; ++n) {
+            const auto room = static_cast<std::uint8_t>(n);
+            d.starts(room);
+            if (!stops) continue;
+            d.types(action::stop, room);
+            if (!d.questions.empty()) d.readers_know_a_room_of(3);
+          }
+        }
+        const auto shown = d.take();
+        std::size_t started = 0;
+        for (const auto& word : shown) started += word.starts_with("start") ? 1 : 0;
+        CHECK(started == session::typing_rooms_max);
+        CHECK(shown.size() <= 2 * session::typing_rooms_max);
+        d.passes(milliseconds{2000});
+      }
+    }
+  }
+  TEST_CASE("frames of a room that is being asked about share the answer, each in its turn") {
     desk d;
     d.is_online();
-    for (std::size_t n = 0; n <= session::typing_checks_max; ++n) d.types(action::start);
+    d.types(action::start);
+    d.types(action::stop);
+    d.types(action::start);
+    d.types(action::start, 2);
+    d.types(action::start);
+    CHECK(d.reads == 2);
+    CHECK(d.done.empty());
+    d.readers_know_a_room_of(3);
+    CHECK(d.take() == words_told{"start 1"});
+    REQUIRE(d.done.size() == 4);
+    CHECK(d.done[0]->call == call_no{101});
+    CHECK(d.done[1]->call == call_no{102});
+    CHECK(d.done[2]->call == call_no{103});
+    CHECK(d.done[3]->call == call_no{105});
+    d.types(action::start, 2);
+    d.readers_say(not_found("room"));
+    REQUIRE(d.done.size() == 6);
+    CHECK(d.done[4]->failure->code == error_code::not_found);
+    CHECK(d.done[5]->failure->code == error_code::not_found);
+    CHECK(d.shown.empty());
+    CHECK(d.questions.empty());
+  }
+  TEST_CASE("within two seconds of a start that was shown no reader is asked again") {
+    desk d;
+    d.is_online();
+    d.starts(1);
+    for (int n = 0; n < 100; ++n) d.types(n % 3 == 0 ? action::stop : action::start);
+    CHECK(d.reads == 1);
+    CHECK(d.done.size() == 101);
+    CHECK(d.take() == words_told{"start 1", "stop 1"});
+    d.passes(milliseconds{2000});
+    d.types(action::start);
+    CHECK(d.reads == 2);
+  }
+  TEST_CASE("a start on another connection takes over what is shown") {
+    desk d;
+    d.is_online();
+    d.attaches(2);
+    d.starts(1, 1);
+    d.starts(1, 2);
+    d.take();
+    d.detaches(1);
+    CHECK(d.shown.empty());
+    d.detaches(2);
+    CHECK(d.take() == words_told{"stop 1"});
+  }
+  TEST_CASE("beyond its bound of frames being checked, and when readers are busy, it refuses") {
+    desk d;
+    d.is_online();
+    for (std::size_t n = 0; n <= session::typing_checks_max; ++n)
+      d.types(action::start, static_cast<std::uint8_t>(1 + n % 3));
+    CHECK(d.reads == 3);
     REQUIRE(d.done.size() == 1);
     CHECK(d.done[0]->failure->code == error_code::unavailable);
     while (!d.questions.empty()) d.readers_know_a_room_of(3);
+    CHECK(d.done.size() == session::typing_checks_max + 1);
     d.readers_are_busy = true;
-    d.types(action::start);
+    d.types(action::start, 4);
     CHECK(d.done.back()->failure->code == error_code::unavailable);
-    CHECK(d.shown == words_told{"start 1"});
+    CHECK(d.shown == words_told{"start 1", "start 2", "start 3"});
   }
   TEST_CASE("with a check under way it is not idle") {
     desk d{nobody_sees_it()};

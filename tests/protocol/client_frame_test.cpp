@@ -144,6 +144,18 @@ TEST_SUITE("SPEC 5 client frames") {
     REQUIRE(read.rooms.size() == 2);
     CHECK(read.rooms[0] == std::pair{*room_id::parse(room), room_seq{3}});
     CHECK(read.rooms[1] == std::pair{*room_id::parse(message), room_seq{9}});
+    // So many that all answers fit a connection's outbound bound.
+    const auto of_rooms = [](std::size_t count) {
+      std::string text = R"({"type":"ack","rooms":{)";
+      for (std::size_t n = 0; n < count; ++n) {
+        const auto digits = std::to_string(1000 + n);
+        text += (n == 0 ? "\"" : ",\"") + ("01890a5d-ac96-774b-bcce-b3020000" + digits) + "\":1";
+      }
+      return text + "}}";
+    };
+    CHECK(command<cursor_frame>(of_rooms(limits::cursor_rooms_max)).rooms.size() ==
+          limits::cursor_rooms_max);
+    CHECK(refused(of_rooms(limits::cursor_rooms_max + 1)).why.field == "rooms");
 
     CHECK(command<typing_frame>(with_ids(R"({"type":"typing.start","room_id":"$room"})")).start);
     CHECK_FALSE(command<typing_frame>(with_ids(R"({"type":"typing.stop","room_id":"$room"})")).start);

@@ -128,6 +128,7 @@ class caf_node final : public node {
     a.scheduler_threads = 0;
     a.readers.threads = 0;
     a.admission_rows = options.admission_rows;
+    a.maintain_interval = std::chrono::seconds{1};  // seldom enough that nothing happens in between
     a.fatal = [this](const error&) { fatal_ = true; };
     actors_ = std::make_unique<node_actors>(database_, a, clock_, random);
     caf_time_ = clock_.mono();
