@@ -548,7 +548,8 @@ void room::store_joins() {
   };
   for (const auto& [m, forgotten] : all) {
     const auto& user = *m->who.user;
-    const auto count = info_.member_count + pending_members_ + static_cast<std::int64_t>(users.size());
+    const auto count =
+        info_.member_count + pending_members_ + static_cast<std::int64_t>(users.size());
     if (member(user, {}).row || (!members_complete_ && forgotten != members_forgotten_)) {
       // Added by somebody else meanwhile, or memory forgot whether: judged once more.
       auto& line = held_.at(user);

@@ -350,21 +350,21 @@ config_section message_keys() {
 }
 
 config_section memory_keys() {
-  return {"Memory (the worst case: parley config print --limits)",
-          {size("ws_send_buffer", PARLEY_MEMBER(limits.ws_send_buffer), 16 * kib, 64 * mib,
-                zero::is_a_value,
-                "Bytes that wait for one slow connection; beyond it the connection is served from "
-                "the log as it "
-                "drains."),
-           size("ws_send_buffer_total", PARLEY_MEMBER(limits.ws_send_buffer_total), mib, 1024 * gib,
-                zero::is_none,
-                "The same, all connections together; the less of it is left, the less each may take."),
-           size("http_body_total", PARLEY_MEMBER(limits.http_body_total), mib, 1024 * gib,
-                zero::is_none, "Bytes of requests that are being read or answered, all together."),
-           duration("max_commit_queue", PARLEY_MEMBER(limits.max_commit_queue), milliseconds{100},
-                    minute,
-                    "How long a message may wait for its commit; beyond it new ones are refused "
-                    "with 503.")}};
+  return {
+      "Memory (the worst case: parley config print --limits)",
+      {size("ws_send_buffer", PARLEY_MEMBER(limits.ws_send_buffer), 16 * kib, 64 * mib,
+            zero::is_a_value,
+            "Bytes that wait for one slow connection; beyond it the connection is served from "
+            "the log as it "
+            "drains."),
+       size("ws_send_buffer_total", PARLEY_MEMBER(limits.ws_send_buffer_total), mib, 1024 * gib,
+            zero::is_none,
+            "The same, all connections together; the less of it is left, the less each may take."),
+       size("http_body_total", PARLEY_MEMBER(limits.http_body_total), mib, 1024 * gib,
+            zero::is_none, "Bytes of requests that are being read or answered, all together."),
+       duration("max_commit_queue", PARLEY_MEMBER(limits.max_commit_queue), milliseconds{100}, minute,
+                "How long a message may wait for its commit; beyond it new ones are refused "
+                "with 503.")}};
 }
 
 config_section count_keys() {

@@ -41,8 +41,7 @@ std::vector<ledger_row> fixed_rows(const config& c, const machine_facts& machine
   const store::sqlite_options sqlite;
   const std::uint64_t threads = io_thread_count(c, machine.cores);
   const auto per_thread = io_buffer_bytes + limits::publish_log_entries * publish_bytes +
-                          limits::publish_log_max_bytes +
-                          limits::receipts_max * receipt_bytes;
+                          limits::publish_log_max_bytes + limits::receipts_max * receipt_bytes;
   return {{"the program", "an empty node", base_bytes},
           {"database pages",
            show_size(sqlite.writer_cache_bytes) + " + " +

@@ -802,11 +802,11 @@ void gateway_loop::send(connection_ref c, const frame_ptr& f) { hub_.send(number
 std::size_t gateway_loop::space(connection_ref c) const {
   return hub_.outbound_space(number_of(c));
 }
-bool gateway_loop::takes(connection_ref c, std::size_t bytes) const {
+bool gateway_loop::takes(connection_ref c, std::size_t bytes) {
   const auto no = number_of(c);
-  const auto verdict = outbound_budget_.judge(
-      {hub_.outbound_bytes(no), hub_.outbound_bytes_total()}, bytes);
-  if (verdict == outbound_budget::verdict::wait_for_all) wait_for_all_ = true;
+  const auto verdict =
+      outbound_budget_.judge({hub_.outbound_bytes(no), hub_.outbound_bytes_total()}, bytes);
+  if (verdict == outbound_budget::verdict::wait_until_empty) hub_.tell_when_empty(no);
   return verdict == outbound_budget::verdict::take;
 }
 bool gateway_loop::read(call_no call, tenant_no tenant, actors::read_query q) {
@@ -885,12 +885,6 @@ void gateway_loop::count_ephemerals() {
 
 void gateway_loop::tick() {
   subscriptions_.tick();
-  // Whoever was refused for the sake of all does not hear on_drained: its own queue was never high.
-  if (std::exchange(wait_for_all_, false)) {
-    for (const auto& [c, conn] : connections_) {
-      if (conn.open) subscriptions_.drained(ref_of(c));
-    }
-  }
   ephemerals_.tick();
   count_ephemerals();
   const auto now = shared_.now.mono();
@@ -900,8 +894,8 @@ void gateway_loop::tick() {
     if (it == ws_calls_.end()) continue;
     const auto call = std::move(it->second);
     ws_calls_.erase(it);
-    reply_error(call.connection, call.refs, timed_out(call.kind == ws_call_kind::send ||
-                                                       call.kind == ws_call_kind::change));
+    reply_error(call.connection, call.refs,
+                timed_out(call.kind == ws_call_kind::send || call.kind == ws_call_kind::change));
     finish_ws_call(call);
   }
   if (++ticks_ % ticks_per_second != 0) return;

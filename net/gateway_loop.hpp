@@ -152,7 +152,7 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   // delivery_ports
   void send(connection_ref c, const frame_ptr& f) override;
   [[nodiscard]] std::size_t space(connection_ref c) const override;
-  [[nodiscard]] bool takes(connection_ref c, std::size_t bytes) const override;
+  [[nodiscard]] bool takes(connection_ref c, std::size_t bytes) override;
   bool read(call_no call, tenant_no tenant, actors::read_query q) override;
   void restart(connection_ref c) override;
   void wake() override;
@@ -215,7 +215,6 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   std::list<sha256_digest> keys_by_use_;
   std::vector<actors::publish_ptr> in_pass_;  ///< publishes whose pass is not over: their credit is held
   bool pump_posted_ = false;
-  mutable bool wait_for_all_ = false;  ///< takes() refused somebody for the sake of all
   boost::asio::steady_timer timer_;
   std::uint32_t ticks_ = 0;
   bool stopping_ = false;

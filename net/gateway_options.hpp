@@ -36,7 +36,7 @@ struct gateway_options {
   std::size_t outbound_total_bytes = 0;  ///< of all this gateway's connections; 0: none
   std::uint32_t ws_frame_rate = 0;       ///< frames a second and connection; 0: none
   std::uint32_t ws_frame_burst = 1;
-  std::uint32_t ws_max_unauthenticated = 1000;        ///< 0: none
+  std::uint32_t ws_max_unauthenticated = 1000;  ///< 0: none
   std::int64_t presence_max_members = 200;
   std::int64_t receipt_max_members = 50;
   std::chrono::milliseconds typing_timeout{6000};

@@ -20,7 +20,7 @@ class outbound_budget {
   enum class verdict : std::uint8_t {
     take,
     wait_for_drained,  ///< the connection's own queue is at least half full: the hub tells when it is not
-    wait_for_all       ///< its own queue may be short, so nobody tells: ask again in a while
+    wait_until_empty  ///< for the sake of all: its queue may be short, so the hub must be asked to tell
   };
   struct queues {
     std::size_t own = 0;
@@ -31,7 +31,7 @@ class outbound_budget {
     const auto limit = limit_of(q.all);
     if (q.own + frame_bytes <= limit) return verdict::take;
     if (q.own >= connection_bytes_ / 2) return verdict::wait_for_drained;
-    return limit == connection_bytes_ ? verdict::take : verdict::wait_for_all;
+    return limit == connection_bytes_ ? verdict::take : verdict::wait_until_empty;
   }
 
  private:

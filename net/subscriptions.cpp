@@ -923,7 +923,8 @@ void subscriptions::begin_sync(slot c) {
   }
 }
 
-void subscriptions::on_list(slot c, publish_log::position log_position, const actors::read_result& answer) {
+void subscriptions::on_list(slot c, publish_log::position log_position,
+                            const actors::read_result& answer) {
   auto& conn = conns_[c];
   if (!conn.sync || conn.sync->asking != sync_state::ask::list) return;
   const auto* all = std::get_if<store::positions>(&answer);
@@ -1054,7 +1055,8 @@ std::vector<room_key> subscriptions::plan_manual(
   return added;
 }
 
-void subscriptions::on_check(slot c, publish_log::position log_position, const actors::read_result& answer) {
+void subscriptions::on_check(slot c, publish_log::position log_position,
+                             const actors::read_result& answer) {
   auto& conn = conns_[c];
   if (!conn.sync || conn.sync->asking != sync_state::ask::check) return;
   const auto* checked = std::get_if<store::checked_rooms>(&answer);
@@ -1206,8 +1208,7 @@ void subscriptions::subscribe(connection_ref c, const reply_refs& refs, const ro
     reply_error(c, refs, unavailable("the readers are busy", retry_soon));
     return;
   }
-  calls_.emplace(call, call_target{call_kind::subscribe, index, conn->uses,
-                                   log_.end(), refs, room});
+  calls_.emplace(call, call_target{call_kind::subscribe, index, conn->uses, log_.end(), refs, room});
 }
 
 /// There is a subscription already. One that ends is no more what was asked for: whatever comes after it (a new

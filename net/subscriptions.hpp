@@ -49,7 +49,7 @@ class delivery_ports {
   [[nodiscard]] virtual std::size_t space(connection_ref c) const = 0;
   /// A frame of so many bytes may go now: it fits, or less than half of the bound is queued (so that whoever is refused
   /// will certainly hear drained()).
-  [[nodiscard]] virtual bool takes(connection_ref c, std::size_t bytes) const = 0;
+  [[nodiscard]] virtual bool takes(connection_ref c, std::size_t bytes) = 0;
   /// False: the readers' queue is full; asked again at the next tick.
   virtual bool read(call_no call, tenant_no tenant, actors::read_query q) = 0;
   /// What this connection should have been given is lost (a room's actor died): close it (1011) in a later turn; its
@@ -233,7 +233,7 @@ class subscriptions {
     slot index;  ///< connection, or subscription for a page
     std::uint32_t uses;
     publish_log::position log_position;  ///< when asked
-    reply_refs refs{};           ///< of a subscribe
+    reply_refs refs{};                   ///< of a subscribe
     room_id room{};
   };
 

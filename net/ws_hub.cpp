@@ -71,6 +71,7 @@ struct slot {
   bool is_touched : 1 = false;      ///< in touched_
   bool is_kicked : 1 = false;       ///< in kicked_
   bool was_high : 1 = false;        ///< at or over half its bound since the last on_drained
+  bool tells_when_empty : 1 = false;
   bool is_peer_closed : 1 = false;  ///< its close frame has come
   bool is_faulted : 1 = false;  ///< it broke the protocol: what it still sends is dropped unread
 };
@@ -519,8 +520,10 @@ void ws_hub::impl::write(slot& s, connection_no c) {
     }
     const auto sent = n < 0 ? std::size_t{0} : static_cast<std::size_t>(n);
     if (sent > 0) took(s, sent);
-    if (s.was_high && s.out_bytes < options_.outbound_max_bytes / 2) {
+    if ((s.was_high && s.out_bytes < options_.outbound_max_bytes / 2) ||
+        (s.tells_when_empty && !s.out)) {
       s.was_high = false;
+      s.tells_when_empty = false;
       if (s.state == phase::open) {
         drained_.push_back(c);
         schedule();
@@ -751,6 +754,10 @@ std::size_t ws_hub::outbound_space(connection_no c) const {
 std::size_t ws_hub::outbound_bytes(connection_no c) const {
   const slot* s = impl_->find(c);
   return s == nullptr ? 0 : s->out_bytes;
+}
+
+void ws_hub::tell_when_empty(connection_no c) {
+  if (slot* s = impl_->find_open(c); s != nullptr && s->out) s->tells_when_empty = true;
 }
 
 void ws_hub::pause_reading(connection_no c) {

@@ -95,6 +95,8 @@ class ws_hub {
   /// Bytes that a polite caller may still queue; 0 when gone, closing or at the bound.
   [[nodiscard]] std::size_t outbound_space(connection_no c) const;
   [[nodiscard]] std::size_t outbound_bytes(connection_no c) const;
+  /// on_drained also comes once all that is queued now is sent. Only while something is queued.
+  void tell_when_empty(connection_no c);
   /// Nothing more is read from it until resume_reading (backpressure); heartbeat and frame_timeout do not count against
   /// it meanwhile. What was read before and held back comes in a later turn after resume_reading.
   void pause_reading(connection_no c);

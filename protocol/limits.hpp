@@ -43,9 +43,9 @@ inline constexpr std::size_t members_max_per_call = 1000;    // SPEC 4
 inline constexpr std::size_t page_max_entries = 1000;        // SPEC 4: messages, events
 inline constexpr std::size_t cursor_rooms_max =
     500;  // rooms an `ack` or `read`: each is answered, and all answers fit a connection's outbound bound
-inline constexpr std::size_t list_default = 50;              // SPEC 4
-inline constexpr std::size_t list_max = 100;                 // SPEC 4
-inline constexpr std::size_t sync_start_max_rooms = 1000;    // SPEC 5: rooms a `sync.start`
+inline constexpr std::size_t list_default = 50;            // SPEC 4
+inline constexpr std::size_t list_max = 100;               // SPEC 4
+inline constexpr std::size_t sync_start_max_rooms = 1000;  // SPEC 5: rooms a `sync.start`
 inline constexpr std::size_t page_max_bytes =
     64 * 1024;  // DESIGN 11: one slice of a sync, keeps readers fair
 inline constexpr std::size_t room_members_in_memory = 1000;  // DESIGN 2: beyond, looked up by key
@@ -59,7 +59,8 @@ inline constexpr std::chrono::milliseconds big_room_join_interval{
 inline constexpr std::size_t publish_log_entries =
     65536;  // DESIGN 3.6: publishes kept to replay on a room list
 inline constexpr std::size_t publish_log_max_bytes =
-    16 * 1024 * 1024;  // what their memberships take, a gateway; beyond, the oldest publishes are forgotten
+    16 * 1024 *
+    1024;  // what their memberships take, a gateway; beyond, the oldest publishes are forgotten
 inline constexpr std::size_t ring_total_bytes =
     64 * 1024 * 1024;  // DESIGN 1: recent frames, all rooms of the node
 inline constexpr std::size_t ring_room_max_bytes = 1024 * 1024;  // one room can't push out all others
@@ -67,8 +68,8 @@ inline constexpr std::size_t ring_rewrites_max =
     16;  // edits of one message that a further one encodes anew; older frames leave the ring
 inline constexpr std::size_t page_rewrites_max =
     64;  // rewrites of a room remembered while its pages are read; older pages are asked again
-inline constexpr std::size_t commit_max_rows = 4096;      // DESIGN 3.3: rows a group commit
-inline constexpr std::size_t presence_max_users = 100;           // SPEC 4: of one GET /presence
+inline constexpr std::size_t commit_max_rows = 4096;     // DESIGN 3.3: rows a group commit
+inline constexpr std::size_t presence_max_users = 100;   // SPEC 4: of one GET /presence
 inline constexpr std::size_t presence_max_rooms = 5000;  // read for one change; dms come first
 inline constexpr std::size_t receipts_max =
     16384;  // that wait in one gateway; beyond: dropped, the next says it all

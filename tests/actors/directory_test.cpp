@@ -338,7 +338,9 @@ TEST_SUITE("DESIGN I13 retiring") {
     CHECK(t.it.rooms() == 1);
     CHECK(t.take() == words_told{"spawn 5 for room 1"});
   }
-  TEST_CASE("a dead room's successor that can't be read is tried again until it has told where the log stands") {
+  TEST_CASE(
+      "a dead room's successor that can't be read is tried again until it has told where the log "
+      "stands") {
     town t;
     const auto i = t.load(1);
     t.it.room_down(key_of(1), i, t.now);

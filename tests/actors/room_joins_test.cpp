@@ -31,7 +31,8 @@ std::vector<std::size_t> joined_in(const lobby& room) {
 }  // namespace
 
 TEST_SUITE("DESIGN 11 join bursts") {
-  TEST_CASE("the first joins at once; who comes while it is stored gathers, and shares the next entry") {
+  TEST_CASE(
+      "the first joins at once; who comes while it is stored gathers, and shares the next entry") {
     auto room = a_channel();
     std::vector<call_no> calls;
     for (std::size_t n = 0; n < 250; ++n)

@@ -89,7 +89,7 @@ class gate final : private delivery_ports, private ephemeral_ports {
  private:
   void send(connection_ref, const frame_ptr&) override {}  // what subscriptions say is not looked at
   [[nodiscard]] std::size_t space(connection_ref) const override { return 1 << 20; }
-  [[nodiscard]] bool takes(connection_ref, std::size_t) const override { return true; }
+  [[nodiscard]] bool takes(connection_ref, std::size_t) override { return true; }
   bool read(call_no call, tenant_no, actors::read_query) override {
     asked.push_back(call);
     return true;

@@ -8,7 +8,8 @@
 using namespace parley::net;
 using verdict = outbound_budget::verdict;
 
-TEST_CASE("SPEC 2.6 a connection's own bound: a frame that fits, or any while less than half is queued") {
+TEST_CASE(
+    "SPEC 2.6 a connection's own bound: a frame that fits, or any while less than half is queued") {
   const outbound_budget budget{1000, 0};
   CHECK(budget.judge({0, 0}, 5000) == verdict::take);  // larger than the bound: alone
   CHECK(budget.judge({499, 0}, 5000) == verdict::take);
@@ -17,18 +18,22 @@ TEST_CASE("SPEC 2.6 a connection's own bound: a frame that fits, or any while le
   CHECK(budget.judge({1000, 0}, 1) == verdict::wait_for_drained);
 }
 
-TEST_CASE("SPEC 2.6 the less is left for all, the less each may have waiting; one frame is always taken") {
+TEST_CASE(
+    "SPEC 2.6 the less is left for all, the less each may have waiting; one frame is always "
+    "taken") {
   const outbound_budget budget{1000, 16'000};
   CHECK(budget.judge({900, 7'999}, 100) == verdict::take);  // an eighth of what is left is more
   CHECK(budget.judge({500, 12'000}, 1) == verdict::wait_for_drained);
   CHECK(budget.judge({400, 12'000}, 100) == verdict::take);
-  CHECK(budget.judge({400, 12'000}, 101) == verdict::wait_for_all);
-  CHECK(budget.judge({1, 16'000}, 1) == verdict::wait_for_all);
+  CHECK(budget.judge({400, 12'000}, 101) == verdict::wait_until_empty);
+  CHECK(budget.judge({1, 16'000}, 1) == verdict::wait_until_empty);
   CHECK(budget.judge({0, 16'000}, 5000) == verdict::take);
-  CHECK(budget.judge({1, 99'000}, 1) == verdict::wait_for_all);
+  CHECK(budget.judge({1, 99'000}, 1) == verdict::wait_until_empty);
 }
 
-TEST_CASE("SPEC 2.6 whatever is offered to whom, all stay within the total, and the slow can't starve who reads") {
+TEST_CASE(
+    "SPEC 2.6 whatever is offered to whom, all stay within the total, and the slow can't starve "
+    "who reads") {
   std::mt19937_64 chance{11};
   for (int round = 0; round < 50; ++round) {
     const std::size_t connections = 1 + chance() % 40;

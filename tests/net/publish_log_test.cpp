@@ -74,12 +74,14 @@ TEST_CASE("DESIGN I7 beyond its entries it forgets the oldest, and says so") {
   CHECK(log.newest_run(key_of(2))->first == room_seq{1});
 }
 
-TEST_CASE("DESIGN I7 memberships have a bound in bytes too; what members of one role share counts once") {
+TEST_CASE(
+    "DESIGN I7 memberships have a bound in bytes too; what members of one role share counts once") {
   publish_log log;
   const auto text = std::make_shared<const std::string>(4096, 'x');
   const auto a_room = [&] {
     auto m = entries(1, 1, 0);
-    for (std::size_t n = 0; n < 1000; ++n) m.members.push_back({user_no_of(n), room_seq{0}, true, text});
+    for (std::size_t n = 0; n < 1000; ++n)
+      m.members.push_back({user_no_of(n), room_seq{0}, true, text});
     return m;
   };
   log.add(a_room());

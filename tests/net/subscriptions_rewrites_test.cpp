@@ -144,7 +144,7 @@ class delivery final : public delivery_ports {
   [[nodiscard]] std::size_t space(connection_ref c) const override {
     return takes_frames.at(c.value) ? 1 << 20 : 0;
   }
-  [[nodiscard]] bool takes(connection_ref c, std::size_t) const override {
+  [[nodiscard]] bool takes(connection_ref c, std::size_t) override {
     return takes_frames.at(c.value);
   }
   bool read(call_no call, tenant_no, read_query q) override {

@@ -64,8 +64,7 @@ class desk final : private delivery_ports {
     runs();
   }
   void runs() {
-    while (it.run(1000)) {
-    }
+    while (it.run(1000)) {}
     it.check_invariants();
   }
   template <class Query>
@@ -126,8 +125,7 @@ class desk final : private delivery_ports {
     if (type == "error") return "error " + f["code"].get<std::string>();
     if (type == "sync.complete") {
       auto text = f["outcome"].get<std::string>() + " " + f["seq"].dump();
-      if (f.contains("from_seq"))
-        text += " of " + f["from_seq"].dump() + "-" + f["to_seq"].dump();
+      if (f.contains("from_seq")) text += " of " + f["from_seq"].dump() + "-" + f["to_seq"].dump();
       if (f.value("truncated", false)) text += " truncated";
       return text;
     }
@@ -140,7 +138,7 @@ class desk final : private delivery_ports {
   [[nodiscard]] std::size_t space(connection_ref c) const override {
     return full.contains(c) ? 0 : 1 << 16;
   }
-  [[nodiscard]] bool takes(connection_ref c, std::size_t) const override { return !full.contains(c); }
+  [[nodiscard]] bool takes(connection_ref c, std::size_t) override { return !full.contains(c); }
   bool read(call_no call, tenant_no, read_query q) override {
     if (readers_busy) return false;
     reads.push_back({call, std::move(q)});
@@ -194,13 +192,29 @@ TEST_CASE("SPEC 5 outcomes: what a manual sync is told, row by row") {
       {"two are missing", 3, epoch, 1, 5, {"message 4", "message 5", "recovered 5", "done 1"}},
       {"from the start", 0, none, 1, 2, {"message 1", "message 2", "recovered 2", "done 1"}},
       {"an empty room from the start", 0, none, 1, 0, {"recovered 0", "done 1"}},
-      {"exactly as many as are served", 0, epoch, 1, 3,
+      {"exactly as many as are served",
+       0,
+       epoch,
+       1,
+       3,
        {"message 1", "message 2", "message 3", "recovered 3", "done 1"}},
-      {"one more", 1, epoch, 1, 5,
+      {"one more",
+       1,
+       epoch,
+       1,
+       5,
        {"gap 2 of 2-2", "message 3", "message 4", "message 5", "done 1"}},
-      {"retention took some", 1, epoch, 4, 5,
+      {"retention took some",
+       1,
+       epoch,
+       4,
+       5,
        {"gap 3 of 2-3 truncated", "message 4", "message 5", "done 1"}},
-      {"retention took what was seen only", 3, epoch, 4, 5,
+      {"retention took what was seen only",
+       3,
+       epoch,
+       4,
+       5,
        {"message 4", "message 5", "recovered 5", "done 1"}},
       {"another epoch", 3, "epoch-0", 1, 5, {"reset 5", "done 1"}},
       {"no epoch", 3, none, 1, 5, {"reset 5", "done 1"}},
@@ -221,7 +235,8 @@ TEST_CASE("SPEC 5 outcomes: what a manual sync is told, row by row") {
   }
 }
 
-TEST_CASE("SPEC 5 outcomes: gone for a foreign room, an unknown one and an id that no room can have") {
+TEST_CASE(
+    "SPEC 5 outcomes: gone for a foreign room, an unknown one and an id that no room can have") {
   desk d;
   d.connects(phone, sync_mode::manual);
   d.syncs(phone, {at(lobby, 3), {"no room", std::nullopt, room_seq{3}}});
@@ -247,7 +262,9 @@ TEST_CASE("SPEC 5 an automatic connection: start, entries from last_ack, outcome
   CHECK(d.reads.empty());  // live comes from the ring
 }
 
-TEST_CASE("SPEC 5 sync: several in turn add up; a room that is live already is a conflict and changes nothing") {
+TEST_CASE(
+    "SPEC 5 sync: several in turn add up; a room that is live already is a conflict and changes "
+    "nothing") {
   desk d;
   d.connects(phone, sync_mode::manual);
   d.syncs(phone, {at(lobby, std::nullopt)});
@@ -260,7 +277,9 @@ TEST_CASE("SPEC 5 sync: several in turn add up; a room that is live already is a
   CHECK(d.told(phone).empty());
 }
 
-TEST_CASE("SPEC 5 sync with rest: all others become live, counted and not listed; rooms entered later too") {
+TEST_CASE(
+    "SPEC 5 sync with rest: all others become live, counted and not listed; rooms entered later "
+    "too") {
   desk d;
   d.connects(phone, sync_mode::manual);
   d.syncs(phone, {at(lobby, 1)}, epoch, true);
@@ -282,9 +301,9 @@ TEST_CASE("DESIGN 3.6 what passes while the list is read is not missed, and noth
   d.publishes(key_of(3), 1, 1, {joins(ann, 1)});  // commit 14
   d.answers(store::positions{commit_no{11}, {position(lobby, 8, 7), position(attic, 2, 2)}});
   while (!d.reads.empty()) d.answers_page();
-  CHECK(d.told(phone) ==
-        words_told{"room.added 1", "start 7", "message 8", "message 9", "recovered 9", "message 3",
-                   "recovered 3", "done 2", "room.removed"});
+  CHECK(d.told(phone) == words_told{"room.added 1", "start 7", "message 8", "message 9",
+                                    "recovered 9", "message 3", "recovered 3", "done 2",
+                                    "room.removed"});
 }
 
 TEST_CASE("DESIGN 1 a publish that passes while a page is read is not forgotten") {
@@ -324,7 +343,9 @@ TEST_CASE("SPEC 2.6 a reader that takes nothing costs nobody anything, and goes 
   CHECK(d.reads.empty());
 }
 
-TEST_CASE("SPEC 1 a removed member's last entry is its own member.left; after rejoining the absence is not pushed") {
+TEST_CASE(
+    "SPEC 1 a removed member's last entry is its own member.left; after rejoining the absence is "
+    "not pushed") {
   desk d;
   d.connects(phone, sync_mode::automatic);
   d.answers(store::positions{commit_no{10}, {position(lobby, 4, 4)}});
@@ -342,7 +363,8 @@ TEST_CASE("SPEC 1 a removed member's last entry is its own member.left; after re
         words_told{"message 5", "message 6", "room.removed", "room.added 9", "message 10"});
 }
 
-TEST_CASE("SPEC 1 who is removed by an entry sees nothing after it, on any connection, in any state") {
+TEST_CASE(
+    "SPEC 1 who is removed by an entry sees nothing after it, on any connection, in any state") {
   desk d;
   d.connects(phone, sync_mode::automatic);
   d.connects(laptop, sync_mode::manual);
@@ -361,7 +383,9 @@ TEST_CASE("SPEC 1 who is removed by an entry sees nothing after it, on any conne
   CHECK(d.it.rooms() == 0);
 }
 
-TEST_CASE("DESIGN 1 a publish that does not continue what is known restarts the readers, and only those") {
+TEST_CASE(
+    "DESIGN 1 a publish that does not continue what is known restarts the readers, and only "
+    "those") {
   desk d;
   d.connects(phone, sync_mode::automatic);
   d.answers(store::positions{commit_no{10}, {position(lobby, 4, 4)}});
@@ -376,7 +400,9 @@ TEST_CASE("DESIGN 1 a publish that does not continue what is known restarts the 
   CHECK(d.told(laptop) == words_told{"message 7"});
 }
 
-TEST_CASE("DESIGN 1 where a log stands when it is opened: nothing to who knows it all, a restart to who does not") {
+TEST_CASE(
+    "DESIGN 1 where a log stands when it is opened: nothing to who knows it all, a restart to who "
+    "does not") {
   desk d;
   d.connects(phone, sync_mode::automatic);
   d.answers(store::positions{commit_no{10}, {position(lobby, 4, 4)}});

@@ -91,7 +91,9 @@ void fill(const stage& s, const std::vector<std::string>& rooms, int entries) {
 }  // namespace
 
 TEST_SUITE("SPEC 5 big accounts") {
-  TEST_CASE("a user in many rooms, much missed in each: all of it, in order, in bounded memory, fair to others") {
+  TEST_CASE(
+      "a user in many rooms, much missed in each: all of it, in order, in bounded memory, fair to "
+      "others") {
     const int count = from_environment("PARLEY_BIG_ACCOUNT_ROOMS", 120);
     const int entries = from_environment("PARLEY_BIG_ACCOUNT_ENTRIES", 40);
     for (const int threads : {1, 3}) {
@@ -100,7 +102,8 @@ TEST_SUITE("SPEC 5 big accounts") {
           threads, {.config = {{"max_rooms_per_user", "0"}, {"request_timeout", "60s"}}})};
       auto backend = s.backend();
       std::vector<std::string> rooms;
-      for (int i = 0; i < count; ++i) rooms.push_back(make_room(backend, "group", {"big", "sender"}));
+      for (int i = 0; i < count; ++i)
+        rooms.push_back(make_room(backend, "group", {"big", "sender"}));
       const auto other_room = make_room(backend, "group", {"other", "sender"});
       fill(s, rooms, entries);
       auto other = s.online("other");
@@ -217,7 +220,9 @@ TEST_SUITE("SPEC 3 big channels") {
 #endif
   }
 
-  TEST_CASE("many join at once: all are members, their entries hold up to 100 of them, and each starts at its own") {
+  TEST_CASE(
+      "many join at once: all are members, their entries hold up to 100 of them, and each starts "
+      "at its own") {
     const stage s{{.config = {{"request_timeout", "60s"}}}};
     auto backend = s.backend();
     const auto room = make_room(backend, "channel", {"founder"});

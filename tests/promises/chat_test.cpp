@@ -185,7 +185,8 @@ TEST_SUITE("SPEC 5 coming and going") {
       const auto room = s.room("group", members);
       {
         std::vector<ws_client> first;
-        for (int i = 0; i < 10; ++i) first.push_back(s.online(members[static_cast<std::size_t>(i)]));
+        for (int i = 0; i < 10; ++i)
+          first.push_back(s.online(members[static_cast<std::size_t>(i)]));
         for (auto& one : first) REQUIRE(send(one, room, "hello")["type"] == "message.accepted");
         for (auto& one : first) {
           await_entry(one, room, 10);
@@ -203,7 +204,8 @@ TEST_SUITE("SPEC 5 coming and going") {
       for (auto& one : then) REQUIRE(send(one, room, "and again")["type"] == "message.accepted");
       for (auto& one : then) {
         await_entry(one, room, 20);
-        CHECK(seqs_of(entries_of(one, room)) == seqs(1, 20));  // the whole log, also from before they came
+        CHECK(seqs_of(entries_of(one, room)) ==
+              seqs(1, 20));  // the whole log, also from before they came
       }
     }
   }

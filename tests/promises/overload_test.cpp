@@ -67,14 +67,16 @@ TEST_SUITE("SPEC 4 ws_frame_rate: a connection that floods") {
         const auto frame = ann.receive_json();
         if (frame["type"] == "error") refused = frame;
       }
-    } catch (const connection_closed&) {
-    }
+    } catch (const connection_closed&) {}
     REQUIRE(refused.is_object());
     CHECK(refused["code"] == "RATE_LIMIT_EXCEEDED");
     CHECK(refused["stored"] == "no");
     auto backend = s.backend();
-    const auto log = log_of(backend, room);
-    CHECK(log.size() == refused["request_id"].get<std::size_t>());
+    // Those before it are on their way, and it is not among them.
+    const auto accepted = refused["request_id"].get<std::size_t>();
+    REQUIRE(await(10s, [&] { return log_of(backend, room).size() >= accepted; }));
+    post(backend, room, "ann", "behind all of them");
+    CHECK(log_of(backend, room).size() == accepted + 1);
   }
 
   TEST_CASE("cursors, typing and protocol pings cost nothing") {
@@ -100,13 +102,15 @@ TEST_SUITE("SPEC 4 ws_frame_rate: a connection that floods") {
 }
 
 TEST_SUITE("SPEC 2.6 the node's outbound memory is bounded as a whole") {
-  TEST_CASE("readers that stop share ws_send_buffer_total; who reads is served, and they get all later") {
+  TEST_CASE(
+      "readers that stop share ws_send_buffer_total; who reads is served, and they get all later") {
     for (const int threads : {1, 3}) {
       CAPTURE(threads);
-      const stage s{with_io_threads(
-          threads, {.config = {{"ws_send_buffer_total", "1MiB"}, {"ws_send_buffer", "1MiB"}}})};
+      const stage s{with_io_threads(threads, {.config = {{"ws_send_buffer_total", "1MiB"},
+                                                         {"ws_send_buffer", "1MiB"},
+                                                         {"ws_stall_timeout", "10m"}}})};
       constexpr int stopped = 24;
-      constexpr std::int64_t count = 1500;
+      constexpr std::int64_t count = 500;
       std::vector<std::string> members{"reader"};
       for (int i = 0; i < stopped; ++i) members.push_back("stopped-" + std::to_string(i));
       const auto room = s.room("group", members);
@@ -124,7 +128,7 @@ TEST_SUITE("SPEC 2.6 the node's outbound memory is bounded as a whole") {
       auto reader = s.connect("reader", "sync=manual");
       reader.receive_type("hello");
       REQUIRE(reader.call({{"type", "subscribe"}, {"room_id", room}})["seq"] == 0);
-      // 12 MB for each of them: without a bound for all they would hold 24 MiB, with it 1 MiB.
+      // 4 MB for each of them: without a bound for all they would hold 24 MiB, with it 1 MiB.
       auto backend = s.backend();
       for (std::int64_t seq = 1; seq <= count; ++seq) {
         post(backend, room, "reader", std::string(8 * 1024, 'x'));

@@ -7,7 +7,8 @@
 using namespace parley;
 using namespace std::chrono_literals;
 
-TEST_CASE("SPEC 4 a rate: a burst at once, then one an interval, and never more than both together") {
+TEST_CASE(
+    "SPEC 4 a rate: a burst at once, then one an interval, and never more than both together") {
   const gcra limit{20, 60};
   gcra_state state;
   mono_time now{1h};

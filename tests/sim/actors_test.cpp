@@ -1,9 +1,8 @@
 // The same worlds as seeds_test.cpp, but the actors are CAF's, as in production. PARLEY_MODEL_OPERATIONS: how many things
 // people do in all (default 100,000).
 
-#include "tests/support/seeds.hpp"
-
 #include "tests/sim/world.hpp"
+#include "tests/support/seeds.hpp"
 
 #include <doctest/doctest.h>
 
@@ -13,14 +12,14 @@
 namespace parley::sim {
 
 TEST_SUITE("SPEC 2 promises of the real actors") {
-  TEST_CASE("whatever people do, each connection is shown the log from its start on, across restarts") {
+  TEST_CASE(
+      "whatever people do, each connection is shown the log from its start on, across restarts") {
     // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing changes the environment.
     const char* wanted = std::getenv("PARLEY_MODEL_OPERATIONS");
-    const std::uint64_t operations =
-        wanted == nullptr ? 100'000 : std::strtoull(wanted, nullptr, 10);
+    const std::uint64_t operations = wanted == nullptr ? 100'000 : std::strtoull(wanted, nullptr, 10);
     const auto a_world = weather_of(0);
-    const auto seeds = (operations + a_world.phases * a_world.actions - 1) /
-                       (a_world.phases * a_world.actions);
+    const auto seeds =
+        (operations + a_world.phases * a_world.actions - 1) / (a_world.phases * a_world.actions);
     std::uint64_t steps = 0;
     tests::for_each_seed(seeds, [&](std::uint64_t seed) {
       auto w = weather_of(seed);

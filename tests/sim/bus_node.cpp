@@ -93,7 +93,6 @@ class bus_node final : public node {
   std::map<room_key, std::uint64_t> log_numbers_;  ///< of rooms' publishes, for the bus
 };
 
-
 // ---- shells -----------------------------------------------------------------------------------------------------------
 
 class bus_node::room_shell final : public room_ports {
@@ -163,10 +162,9 @@ class bus_node::room_shell final : public room_ports {
                         [n = &node_, m] { n->directory_->on(m, n->clock_.mono()); });
   }
   void wake_in(std::chrono::milliseconds) override {
-    node_.messages.send(room_address(instance_), room_address(instance_), "room tick",
-                        [n = &node_, i = instance_] {
-                          n->with_room(i, [&](room& to) { to.on(room_tick{}); });
-                        });
+    node_.messages.send(
+        room_address(instance_), room_address(instance_), "room tick",
+        [n = &node_, i = instance_] { n->with_room(i, [&](room& to) { to.on(room_tick{}); }); });
   }
   void absent(room_absent m) override {
     owns_ = false;
@@ -421,7 +419,7 @@ void bus_node::with_room(instance_no i, F&& step) {
 }
 
 void bus_node::to_gateway(address from, gateway_no g, const char* label,
-                      std::function<void(gateway&)> deliver) {
+                          std::function<void(gateway&)> deliver) {
   messages.send(from, of(g), label, [this, g, deliver = std::move(deliver)] {
     auto& to = *gateways_[g.value];
     deliver(to);
@@ -429,12 +427,12 @@ void bus_node::to_gateway(address from, gateway_no g, const char* label,
   });
 }
 void bus_node::to_room(address from, instance_no i, const char* label,
-                   std::function<void(room&)> deliver) {
+                       std::function<void(room&)> deliver) {
   messages.send(from, room_address(i), label,
                 [this, i, deliver = std::move(deliver)] { with_room(i, deliver); });
 }
 void bus_node::to_session(address from, instance_no i, const char* label,
-                      std::function<void(session&)> deliver) {
+                          std::function<void(session&)> deliver) {
   messages.send(from, session_address(i), label, [this, i, deliver = std::move(deliver)] {
     if (const auto it = sessions_.find(i); it != sessions_.end()) deliver(it->second->decisions());
   });
@@ -454,7 +452,7 @@ bool bus_node::read(gateway_no from, call_no call, tenant_no, read_query q) {
 }
 
 bool bus_node::read(address asker, call_no call, read_query q,
-                std::function<void(call_no, const read_result&)> answer) {
+                    std::function<void(call_no, const read_result&)> answer) {
   if (dice_.permille(options_.read_refused)) return false;
   const address reader{party::reader, dice_.below(2)};
   messages.send(asker, reader, "read",

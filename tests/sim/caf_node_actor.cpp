@@ -222,12 +222,20 @@ class caf_node final : public node {
   bool kill_a_room() override { return false; }
   bool kill_a_session() override { return false; }
 
-  void to_directory(gateway_no from, const room_command_ptr& m) override { tell_directory(from, m); }
+  void to_directory(gateway_no from, const room_command_ptr& m) override {
+    tell_directory(from, m);
+  }
   void to_directory(gateway_no from, const attach_ptr& m) override { tell_directory(from, m); }
   void to_directory(gateway_no from, const detach_ptr& m) override { tell_directory(from, m); }
-  void to_directory(gateway_no from, const move_cursors_ptr& m) override { tell_directory(from, m); }
-  void to_directory(gateway_no from, const set_presence_ptr& m) override { tell_directory(from, m); }
-  void to_directory(gateway_no from, const type_in_room_ptr& m) override { tell_directory(from, m); }
+  void to_directory(gateway_no from, const move_cursors_ptr& m) override {
+    tell_directory(from, m);
+  }
+  void to_directory(gateway_no from, const set_presence_ptr& m) override {
+    tell_directory(from, m);
+  }
+  void to_directory(gateway_no from, const type_in_room_ptr& m) override {
+    tell_directory(from, m);
+  }
   void to_storage(gateway_no from, const create_room_ptr& m) override {
     caf::send_as(companions_[from.value], context().storage, m);
   }

@@ -325,7 +325,7 @@ bool gateway::keeps_up(connection_ref c) const {
   return l.unread_bytes <= l.max_bytes / 2;
 }
 
-bool gateway::takes(connection_ref c, std::size_t bytes) const {
+bool gateway::takes(connection_ref c, std::size_t bytes) {
   const auto& l = *lines_.at(c);
   return l.unread_bytes + bytes <= l.max_bytes || l.unread_bytes * 2 < l.max_bytes;
 }

@@ -105,7 +105,7 @@ class gateway final : public net::delivery_ports, private net::ephemeral_ports {
   // delivery_ports
   void send(actors::connection_ref c, const frame_ptr& f) override;
   [[nodiscard]] std::size_t space(actors::connection_ref c) const override;
-  [[nodiscard]] bool takes(actors::connection_ref c, std::size_t bytes) const override;
+  [[nodiscard]] bool takes(actors::connection_ref c, std::size_t bytes) override;
   bool read(actors::call_no call, tenant_no tenant, actors::read_query q) override;
   void restart(actors::connection_ref c) override { restarting_.push_back(c); }
   void wake() override { awake_ = true; }

@@ -94,13 +94,11 @@ class node {
 };
 
 /// The fake bus (bus.hpp) between shells of our own; it reorders whatever two senders say.
-[[nodiscard]] std::unique_ptr<node> make_bus_node(dice& chance, sim_clock& now,
-                                                  random_source& random, model_store& store,
-                                                  expected_frames& expected,
+[[nodiscard]] std::unique_ptr<node> make_bus_node(dice& chance, sim_clock& now, random_source& random,
+                                                  model_store& store, expected_frames& expected,
                                                   const node_options& options);
 /// CAF's actors as they are in production, on CAF's own scheduler for tests; chance picks who runs next.
-[[nodiscard]] std::unique_ptr<node> make_caf_node(dice& chance, sim_clock& now,
-                                                  random_source& random, model_store& store,
-                                                  const node_options& options);
+[[nodiscard]] std::unique_ptr<node> make_caf_node(dice& chance, sim_clock& now, random_source& random,
+                                                  model_store& store, const node_options& options);
 
 }  // namespace parley::sim

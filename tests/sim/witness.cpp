@@ -351,9 +351,9 @@ void witness::outcome_seen(const seen_frame& f) {
       view.after_at_least = known == syncs_.front().last_seqs.end() ? 0 : known->second;
       view.after_at_most = room->info.last_seq.value;
     }
-    const bool begins_right = of_the_rest ? *f.from_seq > view.after_at_least &&
-                                                *f.from_seq <= view.after_at_most + 1
-                                          : by_hand || (pos && *f.from_seq == *pos + 1);
+    const bool begins_right =
+        of_the_rest ? *f.from_seq > view.after_at_least && *f.from_seq <= view.after_at_most + 1
+                    : by_hand || (pos && *f.from_seq == *pos + 1);
     expect(begins_right, "SPEC 5 a gap does not say what is missing",
            [&] { return about(f) + " after " + std::to_string(pos.value_or(-1)); });
     view.pos = *f.seq;

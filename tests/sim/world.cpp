@@ -106,8 +106,9 @@ void world::trace(const std::string& what) const {
 void world::start_node() {
   trace("a node starts");
   store_.faults = weather_.faults;
-  node_ = weather_.real_actors ? make_caf_node(dice_, clock_, random_, store_, weather_.node)
-                               : make_bus_node(dice_, clock_, random_, store_, expected_, weather_.node);
+  node_ = weather_.real_actors
+              ? make_caf_node(dice_, clock_, random_, store_, weather_.node)
+              : make_bus_node(dice_, clock_, random_, store_, expected_, weather_.node);
   if (tracing_) {
     node_->on_shown = [this](const line& l, const seen_frame& f) {
       trace("  " + l.user.user.value + "/" + std::to_string(l.user.tenant.value) + " g" +
@@ -307,15 +308,13 @@ void world::empty_out() {
                readers.ring_bytes() == 0,
            "a gateway keeps subscriptions of connections that are gone");
   }
-  expect(node_->sessions() == 0,
-         "a session stays without connections");
+  expect(node_->sessions() == 0, "a session stays without connections");
   for (int turn = 0; turn < 3; ++turn) {
     clock_.advance(weather_.node.directory.room_idle * 2);
     node_->tick_directory();
     settle();
   }
-  expect(node_->rooms() == 0,
-         "a room that nobody uses does not retire");
+  expect(node_->rooms() == 0, "a room that nobody uses does not retire");
 }
 
 }  // namespace parley::sim
