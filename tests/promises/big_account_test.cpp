@@ -170,7 +170,7 @@ TEST_SUITE("SPEC 5 big accounts") {
 TEST_SUITE("SPEC 3 big channels") {
   TEST_CASE("a channel of many members: join, send, leave, without loading them") {
     const int count = from_environment("PARLEY_CHANNEL_MEMBERS", 4000);
-    stage s{{.config = {{"request_timeout", "60s"}}}};
+    stage s{{.config = {{"request_timeout", "60s"}, {"max_room_members", "200000"}}}};
     auto backend = s.backend();
     const auto room = make_room(backend, "channel", {"founder"});
     const auto filling = clock::now();
