@@ -1260,7 +1260,17 @@ void subscriptions::unsubscribe(connection_ref c, const reply_refs& refs, const 
   }
   const auto r = find_room({conn->user->tenant, room});
   if (const auto s = r == no_slot ? no_slot : find_sub(*conn, r); s != no_slot) {
-    if (subs_[s].held || subs_[s].syncing) {
+    // Also one that was subscribed by hand and is named by a sync whose outcome for it is still to come.
+    const auto is_named = [&] {
+      if (!conn->sync) return false;
+      const auto& sync = *conn->sync;
+      return std::any_of(sync.items.begin(), sync.items.end(),
+                         [&](const auto& item) { return item.sub == s; }) ||
+             (sync.asking == sync_state::ask::check &&
+              std::any_of(sync.frame.rooms.begin(), sync.frame.rooms.end(),
+                          [&](const auto& p) { return p.room == room; }));
+    };
+    if (subs_[s].held || subs_[s].syncing || is_named()) {
       reply_error(
           c, refs,
           error{error_code::conflict, "the room is being synced on this connection", "room_id"});

@@ -465,6 +465,26 @@ TEST_CASE("SPEC 4 bounds: max_subscriptions, and sync frames that wait") {
   CHECK(e.told(laptop) == words_told{"error UNAVAILABLE"});  // one at work, 16 wait
 }
 
+TEST_CASE("SPEC 2.9 a room that a sync names can't be unsubscribed before its outcome is stated") {
+  desk d;
+  d.connects(phone, sync_mode::manual);
+  d.it.subscribe(phone, {"1", {}, {}}, lobby.room);
+  d.syncs(phone, {at(attic, std::nullopt), at(lobby, 2)});
+  d.answers(store::checked_rooms{commit_no{10}, {position(lobby, 4)}});  // of the subscribe
+  CHECK(d.told(phone) == words_told{"subscribed 4"});
+  d.it.unsubscribe(phone, {"2", {}, {}}, lobby.room);
+  CHECK(d.told(phone) == words_told{"error CONFLICT"});
+  d.full.insert(phone);
+  d.answers(store::checked_rooms{commit_no{10}, {position(attic, 1), position(lobby, 4)}});
+  d.it.unsubscribe(phone, {"3", {}, {}}, lobby.room);
+  d.full.clear();
+  d.it.drained(phone);
+  d.runs();
+  CHECK(d.told(phone) == words_told{"error CONFLICT", "live 1", "gap 4 of 3-4", "done 2"});
+  d.it.unsubscribe(phone, {"4", {}, {}}, lobby.room);
+  CHECK(d.told(phone) == words_told{"ok"});
+}
+
 TEST_CASE("a connection that goes leaves nothing behind, whatever it was waiting for") {
   desk d{1000, 0};
   d.connects(phone, sync_mode::automatic);
