@@ -376,7 +376,8 @@ room::handled room::handle_add(const room_command_ptr& m, const add_members_comm
     return handled::done;
   }
   if (added.empty()) {
-    answer(m->to, members_result{{}, info_.member_count + pending_members_});
+    // Members all. If that of one of them is pending still, so is the answer: it may be lost.
+    answer_with(c.users, m->to, members_result{{}, info_.member_count + pending_members_});
     return handled::done;
   }
   members_result result;
@@ -418,6 +419,22 @@ void room::leave(const store::member_row& who, leave_reason reason, const room_c
   }
   pending_.back().waiters.push_back({m.to, done_result{}, false});
   for (auto at = first; at < pending_.size(); ++at) submit(pending_[at]);
+}
+
+/// Once the newest pending change of these users' memberships is committed; at once if there is none. Of a lost one the
+/// caller hears that.
+void room::answer_with(const std::vector<user_id>& users, const reply_to& to, room_outcome outcome) {
+  pending_entry* newest = nullptr;
+  for (const auto& user : users) {
+    const auto change = overlay_.find(user);
+    auto* by = change == overlay_.end() ? nullptr : pending(change->second.last);
+    if (by != nullptr && (newest == nullptr || by->no > newest->no)) newest = by;
+  }
+  if (newest != nullptr) {
+    newest->waiters.push_back({to, std::move(outcome), false});
+  } else {
+    answer(to, std::move(outcome));
+  }
 }
 
 std::optional<user_id> room::successor(const user_id& leaving) const {
@@ -463,7 +480,7 @@ room::handled room::handle_remove(const room_command_ptr& m, const remove_member
     return handled::done;
   }
   if (!target.row) {
-    refuse(*m, not_found("member"));
+    answer_with({c.user}, m->to, not_found("member"));
     return handled::done;
   }
   if (!m->who.is_backend() && !self && target.row->role >= who.row->role) {
@@ -810,7 +827,7 @@ room::handled room::handle_update_member(const room_command_ptr& m, const update
     return handled::done;
   }
   if (!target.row) {
-    refuse(*m, not_found("member"));
+    answer_with({c.user}, m->to, not_found("member"));
     return handled::done;
   }
   if (c.role == member_role::owner) {

@@ -169,6 +169,7 @@ class room {
   void refuse(const room_command& m, error why);
   void refuse_waiting(const error& why);
   void answer(const reply_to& to, room_outcome outcome);
+  void answer_with(const std::vector<user_id>& users, const reply_to& to, room_outcome outcome);
   void flush_answers();
   /// Appends one entry with the next seq; the caller adds waiters to what comes back.
   pending_entry& assign(entry_body body, const std::optional<user_id>& actor, message_id id = {});

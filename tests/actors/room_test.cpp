@@ -523,6 +523,23 @@ TEST_SUITE("SPEC 3 who may do what in a room") {
     room.says(by_backend(), delete_room_command{});
     CHECK(room.deletions.size() == 1);
   }
+  TEST_CASE("what rests on a membership that is pending is answered with it, and lost with it") {
+    lobby room{a_room_of_three(room_type::group)};
+    room.says(by(ann), add_members_command{{dan}, member_role::member});
+    const auto again = room.says(by(ann), add_members_command{{dan, bob}, member_role::member});
+    CHECK(!room.answered(again));
+    room.commits();
+    CHECK(std::get<members_result>(room.outcome(again)).added.empty());
+    room.says(by(ann), remove_member_command{dan});
+    const auto twice = room.says(by(ann), remove_member_command{dan});
+    CHECK(!room.answered(twice));
+    room.commits();
+    CHECK(room.refused(twice, error_code::not_found));
+    room.says(by(ann), add_members_command{{eve}, member_role::member});
+    const auto lost = room.says(by(ann), add_members_command{{eve}, member_role::member});
+    room.loses();
+    CHECK(room.refused(lost, error_code::unavailable));
+  }
   TEST_CASE("those added are answered, those already in are not; nobody new: no entry") {
     lobby room{a_room_of_three(room_type::group)};
     const auto added = room.says(by(ann), add_members_command{{bob, dan}, member_role::member});
@@ -566,8 +583,10 @@ TEST_SUITE("SPEC 3 who may do what in a room") {
     room.says(by(ann), remove_member_command{cyd});
     CHECK(room.refused(room.says(by(cyd), message_from(cyd)), error_code::not_found));
     CHECK(room.refused(room.says(by(cyd), leave_command{}), error_code::not_found));
-    CHECK(room.refused(room.says(by(ann), remove_member_command{cyd}), error_code::not_found));
+    const auto twice = room.says(by(ann), remove_member_command{cyd});
+    CHECK(!room.answered(twice));  // with the first, or lost with it
     room.loses();
+    CHECK(room.refused(twice, error_code::unavailable));
     room.opens_with(a_room_of_three(room_type::group));
     room.says(by(cyd), message_from(cyd));
     CHECK(room.last_entry().seq == room_seq{1});
