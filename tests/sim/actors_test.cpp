@@ -35,7 +35,8 @@ TEST_SUITE("SPEC 2 promises of the real actors") {
         FAIL(std::string{broken.what()});
       }
     });
-    MESSAGE(seeds * a_world.phases * a_world.actions << " operations, " << steps << " steps");
+    const auto done = seeds * a_world.phases * a_world.actions;
+    MESSAGE(done << " operations, " << steps << " steps");
   }
 }
 
