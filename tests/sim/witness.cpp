@@ -442,7 +442,7 @@ void witness::added_seen(const seen_frame& f) {
     view.pos = *f.seq;
   } else if (!syncs_.empty() && syncs_.front().rest) {
     view.perhaps = true;
-    view.after_at_least = *f.seq;
+    view.after_at_least = view.after_at_most = *f.seq;  // the end of the sync may say more
   }
 }
 
