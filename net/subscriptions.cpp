@@ -505,16 +505,60 @@ void subscriptions::apply(slot c, const room_key& key, room_no no, commit_no com
     ports_.send(conn.ref, frame([&](std::string& out) { append_room_removed(out, key.room); }));
     return;
   }
-  if (!conn.goes_live || conn.subs.size() >= options_.max_subscriptions) {
+  auto* const gone = owed_as_gone(conn, key.room);
+  const bool full = conn.subs.size() >= options_.max_subscriptions;
+  if (full || (!conn.goes_live && gone == nullptr)) {
     ports_.send(conn.ref, added());
     if (conn.goes_live) say_not_live(conn.ref, key.room.id.to_string());
     return;
   }
   const auto r = room_for(key, no);
   const auto fresh = add_sub(c, r, change.seq, change.seq);
-  subs_[fresh].announcing = true;
+  auto& sub = subs_[fresh];
+  sub.announcing = true;
   announces_[fresh] = added();
+  if (!conn.goes_live) {
+    sub.told_only = true;
+    sub.until = change.seq;
+  }
+  if (gone != nullptr) {
+    // Its sync owes it a `gone`, which is about the membership before this one: that is said first.
+    sub.held = true;
+    gone->sub = fresh;
+    gone->uses = sub.uses;
+  }
   make_due(fresh);
+}
+
+/// The outcome `gone` that a sync under way has still to state for this room.
+subscriptions::sync_item* subscriptions::owed_as_gone(connection& conn, const room_id& room) {
+  if (!conn.sync || conn.sync->items.empty()) return nullptr;
+  const auto text = room.id.to_string();
+  const auto owed = std::find_if(
+      conn.sync->items.begin(), conn.sync->items.end(),
+      [&](const auto& i) { return i.stated_first == sync_outcome::gone && i.room == text; });
+  return owed == conn.sync->items.end() ? nullptr : &*owed;
+}
+
+/// What a check has not found was entered since it was read, and that was told: it is to be checked again.
+bool subscriptions::entered_since(const connection& conn, publish_log::position from,
+                                  const store::checked_rooms& checked) const {
+  std::unordered_set<room_id> missing;
+  for (std::size_t at = 0; at < checked.rooms.size(); ++at) {
+    const auto& room = conn.sync->frame.rooms[at].room;
+    if (!checked.rooms[at] && room) missing.insert(*room);
+  }
+  bool entered = false;
+  if (missing.empty()) return entered;
+  log_.for_events_from(from, [&](const publish_log::event& e) {
+    if (e.commit <= checked.snapshot || e.room.tenant != conn.user->tenant ||
+        !missing.contains(e.room.room)) {
+      return;
+    }
+    for (const auto& change : e.members)
+      entered = entered || (change.joined && change.user == conn.user->user);
+  });
+  return entered;
 }
 
 /// While a list is read: `room.removed` was already sent for a membership that ended at `seq` or later.
@@ -1069,6 +1113,10 @@ void subscriptions::on_check(slot c, publish_log::position log_position,
     ask(c);
     return;
   }
+  if (entered_since(conn, log_position, *checked)) {
+    ask(c);
+    return;
+  }
   conn.sync->asking = sync_state::ask::nothing;
   const auto added = plan_manual(c, checked->rooms, nullptr);
   replay(c, log_position, checked->snapshot, &added);
@@ -1129,7 +1177,11 @@ void subscriptions::step_sync(slot c) {
       if (valid) {
         const auto sent = subs_[item.sub].sent;
         info.outcome = *item.stated_first;
-        info.seq = info.outcome == sync_outcome::reset ? item.at : sent;
+        if (info.outcome == sync_outcome::reset) {
+          info.seq = item.at;
+        } else if (info.outcome != sync_outcome::gone) {
+          info.seq = sent;
+        }
         if (info.outcome == sync_outcome::gap && item.at < sent) {
           info.from_seq = item.at.next();
           info.to_seq = sent;

@@ -298,6 +298,9 @@ class subscriptions {
                                     const store::positions* all);
   void step_sync(slot c);
   bool state_outcome(slot c, const sync_complete_info& s);
+  [[nodiscard]] static sync_item* owed_as_gone(connection& conn, const room_id& room);
+  [[nodiscard]] bool entered_since(const connection& conn, publish_log::position from,
+                                   const store::checked_rooms& checked) const;
 
   void reply_error(connection_ref c, const reply_refs& refs, const error& why);
   template <class Append>

@@ -76,6 +76,7 @@ class witness {
     bool rest = false;
     bool epoch_agrees = false;
     std::map<std::string, std::int64_t> last_seqs;  ///< of the user's rooms when it was asked
+    commit_no asked_at;                             ///< the newest commit then
     std::set<std::string> unsubscribed;             ///< since its list was read
   };
 
@@ -96,6 +97,8 @@ class witness {
   void removed_seen(const seen_frame& f);
   void replied(const seen_frame& f);
   [[nodiscard]] std::map<std::string, std::int64_t> last_seqs_of_user() const;
+  /// Rooms whose membership ended after that commit: a list read meanwhile may have had them.
+  [[nodiscard]] std::map<std::string, std::int64_t> rooms_left_since(commit_no since) const;
   [[nodiscard]] std::string about(const seen_frame& f) const;
 
   const model_store& store_;
