@@ -1,6 +1,7 @@
 #include "protocol/hash.hpp"
 
 #include "protocol/assert.hpp"
+#include "protocol/base64url.hpp"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -42,23 +43,6 @@ const EVP_MD* sha256_algorithm() {
     return md;
   }();
   return algorithm;
-}
-
-constexpr std::string_view base64url_digits =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-void append_base64url(std::string& out, std::span<const std::uint8_t> bytes) {
-  std::uint32_t bits = 0;
-  int held = 0;
-  for (const std::uint8_t b : bytes) {
-    bits = (bits << 8U) | b;
-    held += 8;
-    while (held >= 6) {
-      held -= 6;
-      out += base64url_digits[(bits >> static_cast<unsigned>(held)) & 63U];
-    }
-  }
-  if (held > 0) out += base64url_digits[(bits << static_cast<unsigned>(6 - held)) & 63U];
 }
 
 std::string random_bytes(std::size_t n, random_source& random) {
@@ -138,7 +122,7 @@ std::string make_token(std::string_view prefix, std::size_t bytes, random_source
   const std::string raw = random_bytes(bytes, random);
   std::string token{prefix};
   token.reserve(prefix.size() + (bytes * 4 + 2) / 3);
-  append_base64url(token, {bytes_of(raw), raw.size()});
+  append_base64url(token, raw);
   return token;
 }
 
