@@ -2,12 +2,7 @@
 """What ChatAPI documents and Parley does not serve yet: each line demands today's answer, so that its mark goes with it."""
 from chatapi_client import ChatAPI
 from harness import MASTER_KEY, equal, line, main, parley, refused, true
-
-
-def pair(s):
-    """Alice, Bob and their dm."""
-    alice, bob = s.users("alice", "bob")
-    return alice, bob, alice.create_room("dm", ["alice", "bob"]).json["room_id"]
+from words import pair
 
 
 def no_such_setting(name, value):
