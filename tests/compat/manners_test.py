@@ -136,6 +136,7 @@ def an_offset_is_an_integer_from_0_to_10000(s):
     for wrong in ("-1", "x", "10001"):
         refused(alice.rooms(offset=wrong), 400, "VALIDATION_ERROR", "offset")
     equal(alice.rooms(offset=10000).json["rooms"], [])
+    refused(alice.rooms(offset=1, cursor="x"), 400, "VALIDATION_ERROR", "offset")
 
 
 def crowd(s):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """ChatAPI's counters on the unprefixed `/metrics`."""
-from harness import await_true, equal, has_integer, line, main, true
+from harness import await_true, equal, has_integer, line, main, refused, true
 
 
 def counters(s):
@@ -24,6 +24,8 @@ def metrics_are_json_without_a_key(s):
     equal(answer.status, 200, repr(answer))
     true(answer.headers["content-type"].startswith("application/json"), repr(answer.headers))
     answer.json
+    others = s.own_node(PARLEY_METRICS_ALLOW="10.0.0.0/8").operator()
+    refused(others.metrics(), 404, "NOT_FOUND")
 
 
 @line("metrics-02")

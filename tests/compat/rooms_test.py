@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """ChatAPI's rooms and members over REST."""
+from chatapi_client import ChatAPI
 from harness import equal, has_integer, has_string, line, main, refused, true
 from words import NO_ROOM, TIME, needs_a_key, pair
 
@@ -46,6 +47,10 @@ def members_are_required(s):
     refused(alice.request("POST", "/rooms", {"type": "group"}), 400, "VALIDATION_ERROR", "members")
     refused(alice.create_room("group", "alice"), 400, "VALIDATION_ERROR", "members")
     refused(alice.create_room("group", [1, 2]), 400, "VALIDATION_ERROR", "members")
+    refused(alice.create_room("group", []), 400, "VALIDATION_ERROR", "members")
+    equal(alice.create_room("group", ["alice"]).status, 201)
+    equal(alice.create_room("group", ["alice", "bob", "alice"]).json["member_count"], 2)
+    equal(ChatAPI(alice.address, alice.api_key).create_room("channel", []).status, 201)
 
 
 @line("rest-rooms-06")
@@ -150,6 +155,8 @@ def a_rooms_creator_is_its_owner_and_the_others_members(s):
     roles = lambda of: {m["user_id"]: m["role"] for m in alice.members(of).json["members"]}  # noqa: E731
     equal(roles(group), {"alice": "owner", "bob": "member"})
     equal(roles(room), {"alice": "member", "bob": "member"})
+    made_for_others = alice.as_user("carol").create_room("group", ["alice", "bob"]).json["room_id"]
+    equal(roles(made_for_others), {"alice": "member", "bob": "member"})
 
 
 @line("rest-members-04")
