@@ -79,4 +79,9 @@ error unavailable(std::string_view message, std::chrono::milliseconds retry_afte
       .code = error_code::unavailable, .message = std::string{message}, .retry_after = retry_after};
 }
 
+error beyond(std::string_view limit, error why) {
+  why.limit = limit;
+  return why;
+}
+
 }  // namespace parley

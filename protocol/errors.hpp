@@ -49,6 +49,7 @@ struct error {
   std::string field{};                                     ///< the offending field, empty: none
   std::optional<std::chrono::milliseconds> retry_after{};  ///< when trying again makes sense
   stored_state stored = stored_state::not_a_send;
+  std::string_view limit{};  ///< the configuration key of the bound it went beyond, to be counted; empty: none
 };
 
 /// Short forms, so that the same failure always has the same words: foreign and unknown are alike (SPEC 2.7).
@@ -57,5 +58,7 @@ struct error {
 /// A `reply_to` that names no message of the room, whether it can't be one or just isn't (SPEC 4: 400).
 [[nodiscard]] error invalid_reply_to();
 [[nodiscard]] error unavailable(std::string_view message, std::chrono::milliseconds retry_after);
+/// The same, for having gone beyond `limit`: a configuration key's name, for ever alive.
+[[nodiscard]] error beyond(std::string_view limit, error why);
 
 }  // namespace parley

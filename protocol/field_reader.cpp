@@ -8,10 +8,6 @@ namespace parley {
 
 namespace {
 
-std::string at_most_bytes(std::size_t bound) {
-  return "must be at most " + std::to_string(bound) + " bytes";
-}
-
 /// Without a copy in the usual spelling.
 template <class Id>
 std::optional<Id> parse_id(const json_slice& string) {
@@ -38,7 +34,7 @@ void field_reader::refuse(error why) {
 std::string field_reader::content(const json_slice& content, const json_slice& meta) {
   if (!require_string(content, "content")) return {};
   std::string out = decoded(content);
-  if (out.size() > bounds_.max_content) refuse("content", at_most_bytes(bounds_.max_content));
+  check_size("content", out.size(), "max_content", bounds_.max_content);
   if (out.empty() && meta.is_void()) refuse("content", "may be empty only with meta");
   return out;
 }
@@ -46,7 +42,7 @@ std::string field_reader::content(const json_slice& content, const json_slice& m
 json_text field_reader::meta(const json_slice& value, std::string_view field) {
   if (value.is_void()) return {};
   json_text out{minified(value)};
-  if (out.value.size() > bounds_.max_meta) refuse(field, at_most_bytes(bounds_.max_meta));
+  check_size(field, out.value.size(), "max_meta", bounds_.max_meta);
   return out;
 }
 
@@ -91,7 +87,7 @@ room_seq field_reader::seq(const json_slice& value, std::string_view field) {
 std::optional<std::string> field_reader::name(const json_slice& value, std::string_view field) {
   if (value.is_void()) return std::nullopt;
   auto out = text(value, field);
-  if (out && out->size() > bounds_.max_name) refuse(field, at_most_bytes(bounds_.max_name));
+  if (out) check_size(field, out->size(), "max_name", bounds_.max_name);
   return out;
 }
 
@@ -153,6 +149,16 @@ bool field_reader::require_string(const json_slice& value, std::string_view fiel
   return false;
 }
 
-error malformed(json_fault fault, std::string_view field) { return invalid(field, to_text(fault)); }
+void field_reader::check_size(std::string_view field, std::size_t bytes, std::string_view key,
+                              std::size_t bound) {
+  if (bytes <= bound) return;
+  refuse(beyond(key, invalid(field, std::string{field} + " must be at most " +
+                                        std::to_string(bound) + " bytes")));
+}
+
+error malformed(json_fault fault, std::string_view field) {
+  auto why = invalid(field, to_text(fault));
+  return fault == json_fault::too_deep ? beyond("max_json_depth", std::move(why)) : why;
+}
 
 }  // namespace parley

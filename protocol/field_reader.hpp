@@ -53,6 +53,8 @@ class field_reader {
 
  private:
   bool require_string(const json_slice& value, std::string_view field);
+  /// Refuses what is longer than the bound of that configuration key.
+  void check_size(std::string_view field, std::size_t bytes, std::string_view key, std::size_t bound);
 
   const node_limits& bounds_;
   std::optional<error> wrong_;

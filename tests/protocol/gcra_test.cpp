@@ -2,7 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <random>
+#include <thread>
+#include <vector>
 
 using namespace parley;
 using namespace std::chrono_literals;
@@ -53,4 +56,57 @@ TEST_CASE("in any window of t seconds at most burst + rate * t are admitted") {
     const auto seconds = std::chrono::duration<double>(admitted[to] - admitted[from]).count();
     CHECK(static_cast<double>(to - from + 1) <= 5 + 10 * seconds + 1e-6);
   }
+}
+
+TEST_CASE(
+    "of several at once as many pass as single ones would, and what comes to nothing is given "
+    "back") {
+  const gcra limit{10, 5};
+  gcra_state state;
+  const mono_time now{1h};
+  CHECK(limit.remaining(state, now) == 5);
+  CHECK(limit.admit_up_to(state, 3, now) == 3);
+  CHECK(limit.remaining(state, now) == 2);
+  CHECK(limit.refill(state, now) == 300ms);
+  CHECK(limit.admit_up_to(state, 3, now) == 2);
+  CHECK(limit.admit_up_to(state, 3, now) == 0);
+  CHECK(limit.wait(state, now) == 100ms);
+  CHECK(limit.admit_up_to(state, 9, now + 250ms) == 2);
+  limit.give_back(state, 2);
+  CHECK(limit.remaining(state, now + 250ms) == 2);
+  limit.give_back(state, 5);  // never more than a burst
+  CHECK(limit.remaining(state, now + 250ms) == 5);
+  CHECK(limit.admit_up_to(state, 9, now + 1h) == 5);
+}
+
+TEST_CASE("a rate may be one a minute") {
+  const gcra limit{10, 1min, 10};
+  gcra_state state;
+  mono_time now{1h};
+  CHECK(limit.admit_up_to(state, 11, now) == 10);
+  CHECK(limit.wait(state, now) == 6s);
+  CHECK_FALSE(limit.admit(state, now + 6s - 1ns));
+  CHECK(limit.admit(state, now + 6s));
+}
+
+TEST_CASE("a shared state admits to all threads together what it would admit to one") {
+  const gcra limit{1000, 5000};
+  shared_gcra_state state{0};
+  const mono_time now{1h};
+  std::atomic<std::uint32_t> admitted{0};
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        for (int i = 0; i < 1000; ++i) {
+          admitted += limit.admit_up_to(state, 2, now);
+          if (i % 10 == 0 && limit.admit(state, now)) limit.give_back(state, 1);
+        }
+      });
+    }
+  }
+  // A single one that was held for a moment may have left a pair half its room.
+  CHECK(admitted + limit.remaining(gcra::state_of(state), now) == 5000);
+  const gcra none{0, 1};
+  CHECK(none.admit_up_to(state, 7, now) == 7);
 }
