@@ -2,12 +2,12 @@
 /// The rates and counts of SPEC 4 «Bounds» that no single request can know: of a tenant, a user, an address, the node.
 /// Owner      the node: one for all gateways.
 /// Threads    any. Tenants: atomics in their snapshot (actors/tenant_meters.hpp); users and addresses: net/rate_table.hpp.
-/// Invariants what is refused counts nowhere; a connection counts from its slot's birth to its end, once.
+/// Refusals   name their configuration key (error::limit): whoever answers with one counts it.
+/// Invariants what is refused takes nothing from any bucket; a connection counts from its slot's birth to its end, once.
 /// Bound      users_max and addresses_max entries; one a client address with an open connection.
 
 #include "actors/messages.hpp"
 #include "net/rate_table.hpp"
-#include "net/refusals.hpp"
 #include "protocol/errors.hpp"
 #include "protocol/gcra.hpp"
 #include "protocol/result.hpp"
@@ -24,7 +24,6 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
-#include <variant>
 
 namespace parley::net {
 
@@ -44,12 +43,6 @@ struct traffic_options {
   std::uint32_t max_connections_per_address = 0;
 };
 
-/// Why not, and which bound it was (to be counted by the gateway).
-struct refusal {
-  refused_by by{};
-  error why;
-};
-
 class traffic_limits;
 
 /// That a connection counts: its address's, and its tenant's once that is known. Ends itself.
@@ -63,7 +56,7 @@ class connection_slot {
   connection_slot& operator=(const connection_slot&) = delete;
 
   /// Counts with this tenant from now on; a refusal: it has too many (429 before the upgrade, else close code 1013). Once.
-  [[nodiscard]] std::optional<refusal> join(const actors::tenant_snapshot& tenant);
+  [[nodiscard]] std::optional<error> join(const actors::tenant_snapshot& tenant);
 
  private:
   traffic_limits& limits_;
@@ -89,29 +82,27 @@ class traffic_limits {
   };
   [[nodiscard]] request_rate rate_of(const actors::tenant_snapshot& tenant, mono_time now) const;
   /// One REST request; nullopt: it may go on.
-  [[nodiscard]] std::optional<refusal> admit_request(const actors::tenant_snapshot& tenant,
-                                                     mono_time now);
+  [[nodiscard]] std::optional<error> admit_request(const actors::tenant_snapshot& tenant,
+                                                   mono_time now);
 
-  /// Sends, edits and deletes: of the user (nullopt: the backend itself, which has no bucket), then of the tenant. The
+  /// Sends, edits and deletes: of the user (nullptr: the backend itself, which has no bucket), then of the tenant. The
   /// first `admitted` of them may go on; `refused` is what the others are told, with `stored: no`.
   struct message_verdict {
     std::uint32_t admitted = 0;
-    std::optional<refusal> refused{};
+    std::optional<error> refused{};
   };
   [[nodiscard]] message_verdict admit_messages(const actors::tenant_snapshot& tenant,
-                                               const std::optional<user_id>& user, std::uint32_t n,
-                                               mono_time now);
+                                               const user_id* user, std::uint32_t n, mono_time now);
 
   /// One upgrade; nullopt: it may go on.
-  [[nodiscard]] std::optional<refusal> admit_connect(mono_time now);
+  [[nodiscard]] std::optional<error> admit_connect(mono_time now);
   /// The slot of a connection from there, or why it has none.
-  [[nodiscard]] std::variant<connection_slot_ptr, refusal> take_slot(
-      const boost::asio::ip::address& from);
+  [[nodiscard]] result<connection_slot_ptr> take_slot(const boost::asio::ip::address& from);
 
   /// Counts a failed authentication; a refusal: too many came from there, and it is told this instead of 401. A valid
   /// credential is never asked about its address.
-  [[nodiscard]] std::optional<refusal> failed_authentication(const boost::asio::ip::address& from,
-                                                             mono_time now);
+  [[nodiscard]] std::optional<error> failed_authentication(const boost::asio::ip::address& from,
+                                                           mono_time now);
 
   /// Entries pushed out of the tables that still owed: their owners got a fresh burst.
   [[nodiscard]] std::uint64_t evicted() const { return users_.evicted() + addresses_.evicted(); }
