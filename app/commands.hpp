@@ -45,13 +45,41 @@ struct verify_arguments {
 
 struct tenant_arguments {
   config_arguments config;
-  std::string url;            ///< --url
-  std::string name;           ///< of the new one
-  std::string tenant_config;  ///< a JSON object; empty: none
+  std::string url;               ///< --url
+  std::string name;              ///< of the new one
+  std::string tenant_config;     ///< a JSON object; empty: none
+  std::string tenant;            ///< the id of one that is there
+  std::string kind = "api_key";  ///< of a key to make
+  std::string key;               ///< id of one to delete
 };
 [[nodiscard]] exit_status run_tenant_create(const tenant_arguments& arguments, std::ostream& out,
                                             std::ostream& err);
 [[nodiscard]] exit_status run_tenant_list(const tenant_arguments& arguments, std::ostream& out,
+                                          std::ostream& err);
+/// A second credential of a kind, shown once; the first one stays until it is deleted.
+[[nodiscard]] exit_status run_tenant_rotate_key(const tenant_arguments& arguments,
+                                                std::ostream& out, std::ostream& err);
+[[nodiscard]] exit_status run_tenant_delete_key(const tenant_arguments& arguments,
+                                                std::ostream& out, std::ostream& err);
+[[nodiscard]] exit_status run_tenant_set_disabled(const tenant_arguments& arguments, bool disabled,
+                                                  std::ostream& out, std::ostream& err);
+[[nodiscard]] exit_status run_tenant_delete(const tenant_arguments& arguments, std::ostream& out,
+                                            std::ostream& err);
+
+struct token_arguments {
+  config_arguments config;
+  std::string tenant;  ///< its id
+  std::string user;    ///< of a new token
+  std::string ttl = "1h";
+  std::string audience;  ///< of a new token; of a tenant whose secret alone is given
+  std::string key;       ///< the key id of the secret
+  std::string secret, secret_file;
+  std::string token;  ///< to check
+};
+[[nodiscard]] exit_status run_token_mint(const token_arguments& arguments, std::ostream& out,
+                                         std::ostream& err);
+/// 0: it is good now; 1: it is not, and the output says which rule it breaks.
+[[nodiscard]] exit_status run_token_check(const token_arguments& arguments, std::ostream& out,
                                           std::ostream& err);
 
 struct config_check_arguments {

@@ -41,7 +41,22 @@ constexpr const char* tenant_examples =
     "Examples:\n"
     "  PARLEY_MASTER_API_KEY=... parley tenant create acme\n"
     "  parley tenant list --url http://chat1:8080\n"
-    "  parley tenant create acme --database /var/lib/parley/parley.db";
+    "  parley tenant create acme --database /var/lib/parley/parley.db\n"
+    "  parley tenant rotate-key tenant_0123456789abcdef --kind jwt_secret\n"
+    "  parley tenant disable tenant_0123456789abcdef";
+
+constexpr const char* token_examples =
+    "End users' tokens (JWT, HS256). The secret is the tenant's jwt_secret, as it was shown: "
+    "PARLEY_JWT_SECRET,\n"
+    "PARLEY_JWT_SECRET_FILE or --secret-file (--secret can be seen by other users of the machine). "
+    "While no node\n"
+    "runs, --database, --config or --data-dir take it from the database.\n\n"
+    "Examples:\n"
+    "  PARLEY_JWT_SECRET=jwts_... parley token mint --tenant tenant_0123456789abcdef --user ann "
+    "--ttl 15m\n"
+    "  parley token mint --tenant tenant_0123456789abcdef --user ann --database "
+    "/var/lib/parley/parley.db\n"
+    "  parley token check eyJ... --secret-file jwt_secret";
 
 constexpr const char* config_examples =
     "Examples:\n"
@@ -79,6 +94,7 @@ class command_line {
     app_.failure_message(CLI::FailureMessage::simple);
     add_serve();
     add_tenant();
+    add_token();
     add_verify();
     add_config();
     auto* version = app_.add_subcommand("version", "Print the version");
@@ -120,12 +136,59 @@ class command_line {
     create->callback([this] { status_ = run_tenant_create(tenant_, std::cout, std::cerr); });
     auto* list = tenant->add_subcommand("list", "List all tenants, without secrets");
     list->callback([this] { status_ = run_tenant_list(tenant_, std::cout, std::cerr); });
-    for (auto* command : {create, list}) {
+    auto* rotate = tenant->add_subcommand("rotate-key",
+                                          "Add a second key or secret of a kind; prints it, once");
+    rotate->add_option("--kind", tenant_.kind, "api_key (default), jwt_secret or webhook_secret")
+        ->type_name("KIND");
+    rotate->callback([this] { status_ = run_tenant_rotate_key(tenant_, std::cout, std::cerr); });
+    auto* delete_key = tenant->add_subcommand(
+        "delete-key", "Delete a key or secret; closes the connections made with it");
+    delete_key->callback([this] { status_ = run_tenant_delete_key(tenant_, std::cout, std::cerr); });
+    auto* disable = tenant->add_subcommand(
+        "disable", "Refuse all credentials of a tenant and close its connections");
+    disable->callback(
+        [this] { status_ = run_tenant_set_disabled(tenant_, true, std::cout, std::cerr); });
+    auto* enable = tenant->add_subcommand("enable", "Undo a disable");
+    enable->callback(
+        [this] { status_ = run_tenant_set_disabled(tenant_, false, std::cout, std::cerr); });
+    auto* remove = tenant->add_subcommand("delete", "Delete a tenant and all it has, for ever");
+    remove->callback([this] { status_ = run_tenant_delete(tenant_, std::cout, std::cerr); });
+    for (auto* command : {rotate, delete_key, disable, enable, remove})
+      command->add_option("tenant", tenant_.tenant, "Its id")->required();
+    delete_key->add_option("key", tenant_.key, "The key's id")->required();
+    for (auto* command : {create, list, rotate, delete_key, disable, enable, remove}) {
       command->footer(tenant_examples);
       command->add_option("--url", tenant_.url, "The node to ask, http://host:port")
           ->type_name("URL");
       add_config_options(*command, tenant_.config);
       add_database_option(*command, tenant_.config);
+    }
+  }
+
+  void add_token() {
+    auto* token = app_.add_subcommand("token", "Make and check end users' tokens");
+    token->require_subcommand(1);
+    token->footer(token_examples);
+    auto* mint = token->add_subcommand("mint", "Print a new token");
+    mint->add_option("--tenant", token_.tenant, "The tenant's id")->required()->type_name("ID");
+    mint->add_option("--user", token_.user, "Whose it is")->required()->type_name("ID");
+    mint->add_option("--ttl", token_.ttl, "How long it is good (1h)")->type_name("DURATION");
+    mint->callback([this] { status_ = run_token_mint(token_, std::cout, std::cerr); });
+    auto* check = token->add_subcommand(
+        "check", "Say whether a token is good, or which rule it breaks; status 1 when it is not");
+    check->add_option("token", token_.token, "The token")->required();
+    check->add_option("--tenant", token_.tenant, "Whose secret it is")->type_name("ID");
+    check->callback([this] { status_ = run_token_check(token_, std::cout, std::cerr); });
+    for (auto* command : {mint, check}) {
+      command->footer(token_examples);
+      command->add_option("--audience", token_.audience, "The claim `aud`, or what it must hold")
+          ->type_name("TEXT");
+      command->add_option("--key", token_.key, "The key id of the secret")->type_name("ID");
+      command->add_option("--secret-file", token_.secret_file, "A file with the jwt_secret")
+          ->type_name("FILE");
+      command->add_option("--secret", token_.secret, "The jwt_secret itself")->type_name("SECRET");
+      add_config_options(*command, token_.config);
+      add_database_option(*command, token_.config);
     }
   }
 
@@ -165,6 +228,7 @@ class command_line {
   exit_status status_ = exit_status::ok;
   serve_arguments serve_;
   tenant_arguments tenant_;
+  token_arguments token_;
   verify_arguments verify_;
   config_check_arguments check_;
   config_print_arguments print_;

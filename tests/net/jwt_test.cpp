@@ -369,7 +369,7 @@ TEST_SUITE("SPEC 3 JWT") {
   }
 
   TEST_CASE("users' ids are any that SPEC 1 allows") {
-    for (const std::string sub :
+    for (const std::string& sub :
          {std::string{"a"}, std::string(128, 'a'), std::string{"J\xc3\xbcrgen M\xc3\xbcller"},
           std::string{"a/b%2F..\\\\\\\"c"}, std::string{"\\ud83d\\ude00"}}) {
       CAPTURE(sub);
