@@ -29,7 +29,7 @@ class Documents:
 
     def __init__(self, texts=None):
         self.texts = texts or {n: (ROOT / "docs" / n).read_text(encoding="utf-8") for n in ("openapi.yaml", "asyncapi.yaml")}
-        self.trees = {name: yaml.safe_load(text) for name, text in self.texts.items()}
+        self.trees = {name: yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) for name, text in self.texts.items()}
         self.openapi, self.asyncapi = self.trees["openapi.yaml"], self.trees["asyncapi.yaml"]
         self.known = {}
         self.operations = {}
@@ -41,6 +41,7 @@ class Documents:
                         raise Broken(f"operationId {operation.id} twice")
                     self.operations[operation.id] = operation
         self.other_methods = Responses(self, {"405": self.openapi["x-parley-other-methods"]})
+        self.any_operation = Responses(self, self.openapi["x-parley-any-operation"])
         self._read_frames()
 
     def _read_frames(self):
@@ -244,7 +245,7 @@ class Seen:
     def answer(self, operation, answer, head=False, cors=False):
         """The answer to this operation is one of those that are documented."""
         what = f"{operation}: {answer!r}"
-        response = operation.by_status.get(answer.status)
+        response = operation.by_status.get(answer.status) or self.documents.any_operation.by_status.get(answer.status)
         if response is None:
             raise Broken(f"a status that is not documented: {what}")
         for name, (required, later, check) in response.headers.items():
