@@ -151,6 +151,7 @@ gateway_loop::response gateway_loop::handle(http_request request) {
   r.http = std::move(request);
   auto match = find_route(r.http.method, r.http.segments);
   r.dialect = match.dialect;
+  if (r.http.path == "*") co_return json_response(204, {});  // OPTIONS of the server itself
   if (!match.path_known) co_return fail(r, not_found("path"));
   if (r.http.method == "OPTIONS") {
     auto response = json_response(204, {});

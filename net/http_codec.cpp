@@ -69,6 +69,12 @@ bool lists_token(const http_request& request, std::string_view name, std::string
   return false;
 }
 
+/// RFC 9112 §9.3. Beast also heeds Proxy-Connection, and for HTTP/1.0 prefers keep-alive to close.
+bool wants_keep_alive(const http_request& request, bool http11) {
+  if (lists_token(request, "connection", "close")) return false;
+  return http11 || lists_token(request, "connection", "keep-alive");
+}
+
 /// What is wrong with a WebSocket handshake (RFC 6455 §4.2.1); empty: nothing.
 std::string_view find_upgrade_problem(const http_request& request, const head_check& checked) {
   if (request.method != "GET") return "a WebSocket handshake is a GET";
@@ -147,7 +153,7 @@ std::string_view parse_head(std::string_view head, const head_check& checked, ht
       (length && *length != *checked.content_length)) {
     return "ambiguous body length";
   }
-  out.keep_alive = parser.keep_alive();
+  out.keep_alive = wants_keep_alive(out, checked.http11);
 
   auto parts = split_target(parser.target());
   if (!parts.problem.empty()) return parts.problem;

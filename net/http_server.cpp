@@ -131,7 +131,8 @@ struct http_server::impl : std::enable_shared_from_this<impl> {
   asio::awaitable<void> yield();
   io_result read_some(connection& c, std::string& into, std::size_t most);
   asio::awaitable<after_answer> serve(connection& c);
-  asio::awaitable<after_answer> refuse(connection& c, const error& why, std::string_view request_id);
+  asio::awaitable<after_answer> refuse(connection& c, const error& why, std::string_view request_id,
+                                       bool is_head);
   asio::awaitable<std::optional<error>> read_head(connection& c, std::size_t& head_bytes, bool& lost);
   asio::awaitable<std::optional<error>> read_body(connection& c, const head_check& head,
                                                   std::size_t limit, http_request& request,
@@ -509,7 +510,9 @@ asio::awaitable<after_answer> http_server::impl::serve(connection& c) {
   bool lost = false;
   auto problem = co_await read_head(c, head_bytes, lost);
   if (lost) co_return after_answer::hang_up;
-  if (problem) co_return co_await refuse(c, *problem, {});
+  // Whatever else is wrong with it: a client that asked so reads no body, and takes one for the next answer.
+  const bool is_head = c.unread().starts_with("HEAD ");
+  if (problem) co_return co_await refuse(c, *problem, {}, is_head);
 
   http_request request;
   request.peer = c.peer;
@@ -521,7 +524,7 @@ asio::awaitable<after_answer> http_server::impl::serve(connection& c) {
     const error why{
         .code = is_size ? parley::error_code::payload_too_large : parley::error_code::validation,
         .message = std::string{head.why}};
-    co_return co_await refuse(c, why, {});
+    co_return co_await refuse(c, why, {}, is_head);
   }
   const auto why_not = parse_head(raw, head, request);
   const auto callers_id = request.header("x-request-id");
@@ -529,7 +532,7 @@ asio::awaitable<after_answer> http_server::impl::serve(connection& c) {
   if (!why_not.empty()) {
     ++counters_.refused_strict;
     const auto why = invalid({}, why_not);
-    co_return co_await refuse(c, why, request.request_id);
+    co_return co_await refuse(c, why, request.request_id, is_head);
   }
   c.use(head_bytes);
 
@@ -537,10 +540,9 @@ asio::awaitable<after_answer> http_server::impl::serve(connection& c) {
   body_charge charge{*body_bytes_, options_.body_total_bytes};
   problem = co_await read_body(c, head, limit, request, charge, lost);
   if (lost) co_return after_answer::hang_up;
-  if (problem) co_return co_await refuse(c, *problem, request.request_id);
+  if (problem) co_return co_await refuse(c, *problem, request.request_id, is_head);
 
   ++counters_.requests;
-  const bool is_head = request.method == "HEAD";
   const bool is_upgrade = request.upgrade_websocket;
   const bool keep_alive = request.keep_alive;
   const auto id = request.request_id;
@@ -712,12 +714,13 @@ asio::awaitable<http_response> http_server::impl::ask(http_request request) {
 }
 
 asio::awaitable<after_answer> http_server::impl::refuse(connection& c, const error& why,
-                                                        std::string_view request_id) {
+                                                        std::string_view request_id, bool is_head) {
   const auto id = request_id.empty() ? new_request_id() : std::string{request_id};
   const auto response = error_response(why, id);
   const auto text = make_response_head(response, {.request_id = id, .date = date(), .close = true});
   c.enter(stage::writing);
-  const bool is_written = co_await write(c, text, response.body);
+  const auto body = is_head ? std::string_view{} : std::string_view{response.body};
+  const bool is_written = co_await write(c, text, body);
   co_return is_written ? after_answer::linger : after_answer::hang_up;
 }
 

@@ -243,6 +243,19 @@ TEST_SUITE("SPEC 4 HTTP manners: requests and answers") {
       CHECK(a.header("connection") == "close");
       CHECK(closed);
     }
+    SUBCASE("close wins over keep-alive, in HTTP/1.0 too; Proxy-Connection says nothing") {
+      for (const std::string raw :
+           {get("/", "Connection: keep-alive, close\r\n"),
+            get("/", "Connection: keep-alive\r\nConnection: Close\r\n"),
+            std::string{"GET / HTTP/1.0\r\nConnection: close, keep-alive\r\n\r\n"},
+            std::string{"GET / HTTP/1.0\r\nProxy-Connection: keep-alive\r\n\r\n"}}) {
+        CAPTURE(raw);
+        const auto [a, closed] = f.ask(raw);
+        CHECK(a.header("connection") == "close");
+        CHECK(closed);
+      }
+      CHECK_FALSE(f.ask(get("/", "Proxy-Connection: close\r\n")).second);
+    }
     SUBCASE("HTTP/1.0 closes") {
       const auto [a, closed] = f.ask("GET / HTTP/1.0\r\n\r\n");
       CHECK(a.status == 200);
@@ -460,6 +473,21 @@ TEST_SUITE("SPEC 4 HTTP manners: bodies") {
                 .first.status == 200);
       CHECK(f.ask("POST /other HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n").first.status ==
             413);
+      CHECK(f.ask("POST /batch HTTP/1.1\r\nHost: a\r\nContent-Length: 5001\r\n\r\n").first.status ==
+            413);
+      const std::string chunks =
+          " HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1388\r\n" +
+          std::string(5000, 'x') + "\r\n";
+      CHECK(f.ask("POST /batch" + chunks + "0\r\n\r\n").first.status == 200);
+      CHECK(f.ask("POST /batch" + chunks + "1\r\n").first.status == 413);
+      CHECK(f.ask("POST /other" + chunks).first.status == 413);
+      // A request of the other kind on the same connection has its own bound again.
+      auto c = f.client();
+      c.send("POST /batch HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nhello world" +
+             std::string{"POST /other HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n"});
+      CHECK(f.next(c).status == 200);
+      CHECK(f.next(c).status == 413);
+      CHECK(f.seen.size() == 3);
     }
   }
   TEST_CASE("a body of many megabytes in pieces") {
@@ -565,6 +593,24 @@ TEST_SUITE("SPEC 4 HTTP manners: refusals") {
     }
     CHECK(f.seen.empty());
     CHECK(f.server->counters().refused_strict == 20);
+  }
+  TEST_CASE("a refused HEAD has no body either") {
+    fixture f{{.max_header = 1000, .max_body = 100}};
+    const std::string head = "HEAD / HTTP/1.1\r\nHost: a\r\n";
+    for (const auto& raw :
+         {std::string{"HEAD /% HTTP/1.1\r\nHost: a\r\n\r\n"}, std::string{"HEAD / HTTP/1.1\r\n\r\n"},
+          head + "X : y\r\n\r\n", head + "Content-Length: 101\r\n\r\n",
+          head + "Transfer-Encoding: chunked\r\n\r\nx\r\n", head + "X: " + std::string(1000, 'x')}) {
+      CAPTURE(raw);
+      auto c = f.client();
+      c.send(raw);
+      const auto a = f.next(c, false);
+      CHECK(a.status >= 400);
+      CHECK(a.header("content-length") != "0");
+      CHECK(f.is_closed(c));
+      CHECK(c.received.empty());
+    }
+    CHECK(f.seen.empty());
   }
   TEST_CASE("a good request before a bad one is answered first") {
     fixture f;
