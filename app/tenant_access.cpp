@@ -330,10 +330,10 @@ opened_tenants tenants_in_database(const config& c, bool make) {
 boost::system::result<sealed_tenant, refusal> read_tenant(const config& c,
                                                           const std::variant<tenant_id, key_id>& name) {
   if (auto missing = no_database(c)) return std::move(*missing);
-  const auto database = open_database(c);
-  if (!database) return refused(database.error());
   const auto key = sealing_key_of(c, false);
   if (!key) return refused(key.error());
+  const auto database = open_database(c);
+  if (!database) return refused(database.error());
   sealed_tenant found;
   found.key = *key;
   {
