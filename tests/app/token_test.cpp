@@ -8,6 +8,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <string>
 #include <string_view>
@@ -157,6 +159,24 @@ TEST_SUITE("SPEC 7 parley token") {
     CHECK(has(wrong.out, "aud"));
     const auto claims = json::parse(wrong.out)["claims"];
     CHECK(claims["exp"].get<std::int64_t>() - claims["iat"].get<std::int64_t>() == 900);
+  }
+
+  TEST_CASE("the Python of docs/authentication.md makes good tokens") {
+    std::ifstream in{binary_from("PARLEY_SOURCE_DIR") + "/docs/authentication.md"};
+    const std::string page{std::istreambuf_iterator<char>{in}, {}};
+    constexpr std::string_view fence = "```python\n";
+    const auto begin = page.find(fence);
+    REQUIRE(begin != std::string::npos);
+    const auto code = page.substr(begin + fence.size(),
+                                  page.find("```", begin + fence.size()) - begin - fence.size());
+    process_options python;
+    python.command = {"python3", "-c", code + "\nprint(token_for('ann'))"};
+    python.env = {{"TENANT_ID", a_tenant}, {"JWT_SECRET", "jwts_0123456789"}};
+    const auto token = token_in(run(python));
+    const auto checked = cli({"token", "check", token}, a_secret);
+    CHECK(checked.status == 0);
+    CHECK(json::parse(checked.out)["user_id"] == "ann");
+    CHECK(json::parse(checked.out)["tenant_id"] == a_tenant);
   }
 
   TEST_CASE("what can't be minted") {
