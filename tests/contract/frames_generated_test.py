@@ -115,7 +115,7 @@ def main():
             owed[key_of(barrier)] += 1
             types[key_of(barrier)] = {"ping"}
             socket.send({"type": "ping", "request_id": barrier})
-            perhaps = collections.Counter(s.perhaps for s in batch)
+            perhaps = collections.Counter(s.perhaps for s in batch if s.perhaps is not None)
             while +owed:
                 try:
                     frame = socket.receive()
