@@ -31,7 +31,7 @@ class Documents:
         self.texts = texts or {n: (ROOT / "docs" / n).read_text(encoding="utf-8") for n in ("openapi.yaml", "asyncapi.yaml")}
         self.trees = {name: yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) for name, text in self.texts.items()}
         self.openapi, self.asyncapi = self.trees["openapi.yaml"], self.trees["asyncapi.yaml"]
-        self.known = {}
+        self.known, self.names = {}, {}  # by reference; by the identity of `properties`
         self.operations = {}
         for path, item in self.openapi["paths"].items():
             for method in METHODS:
@@ -41,6 +41,7 @@ class Documents:
                         raise Broken(f"operationId {operation.id} twice")
                     self.operations[operation.id] = operation
         self.other_methods = Responses(self, {"405": self.openapi["x-parley-other-methods"]})
+        self.no_such_path = Responses(self, {"404": {"$ref": "#/components/responses/NotFound"}})
         self.any_operation = Responses(self, self.openapi["x-parley-any-operation"])
         self._read_frames()
 
@@ -96,6 +97,8 @@ class Documents:
             if key not in self.known:
                 target, where = self.look_up(schema, file)
                 self.known[key] = self.strict(target, where, closed)
+                if isinstance(self.known[key].get("properties"), dict):
+                    self.names[id(self.known[key]["properties"])] = schema["$ref"].rpartition("/")[2]
             return self.known[key]
         if not isinstance(schema, dict):
             return schema
@@ -162,7 +165,44 @@ class Documents:
         return pages
 
 
+def properties_of(schema, out):
+    """Every property that the schema documents, as (identity of its `properties`, name)."""
+    if isinstance(schema, dict):
+        for name, part in schema.get("properties", {}).items():
+            out.add((id(schema["properties"]), name))
+            properties_of(part, out)
+        for key in ("items", "additionalProperties", "then"):
+            properties_of(schema.get(key), out)
+        for key in ("oneOf", "anyOf", "allOf"):
+            for part in schema.get(key, []):
+                properties_of(part, out)
+
+
+def properties_in(schema, value, out):
+    """Those of them that a valid value has."""
+    if isinstance(value, dict):
+        for name, part in schema.get("properties", {}).items():
+            if name in value:
+                out.add((id(schema["properties"]), name))
+                properties_in(part, value[name], out)
+        for key in ("oneOf", "anyOf", "allOf"):
+            for part in schema.get(key, []):
+                if "then" in part:
+                    if part["if"]["properties"]["type"]["const"] == value.get("type"):
+                        properties_in(part["then"], value, out)
+                elif set(part.get("required", [])) <= set(value):
+                    properties_in(part, value, out)
+        if isinstance(schema.get("additionalProperties"), dict):
+            for part in value.values():
+                properties_in(schema["additionalProperties"], part, out)
+    elif isinstance(value, list):
+        for one in value:
+            properties_in(schema.get("items", {}), one, out)
+
+
 class Check:
+    seen = set()  # properties that some value had
+
     def __init__(self, schema):
         jsonschema.Draft202012Validator.check_schema(schema)
         self.schema, self.validator = schema, jsonschema.Draft202012Validator(schema)
@@ -171,6 +211,7 @@ class Check:
         error = next(self.validator.iter_errors(value), None)
         if error is not None:
             raise Broken(f"{what}: {'/'.join(map(str, error.absolute_path))}: {error.message}\n  in {json.dumps(value)[:1500]}")
+        properties_in(self.schema, value, Check.seen)
 
 
 class Response:
@@ -225,6 +266,7 @@ class Seen:
 
     def __init__(self, documents):
         self.documents, self.pages = documents, documents.error_codes()
+        self.rated = False  # the node has a rate for its tenants and says so
         self.statuses = collections.Counter()  # (operation id, status)
         self.codes = collections.Counter()
         self.frames, self.frame_codes = collections.Counter(), collections.Counter()
@@ -259,6 +301,13 @@ class Seen:
         for name in answer.headers:
             if name not in response.headers and name not in OF_HTTP and not (cors and name.startswith("access-control-")):
                 raise Broken(f"header {name} is not documented: {what}")
+        known = isinstance(operation, Operation) and operation.caller != "anyone" and answer.status in (200, 201, 202, 204, 403, 404, 409)
+        if known and answer.headers.get("cache-control") != "no-store":
+            raise Broken(f"an answer to somebody that anybody may keep: {what}")
+        if known and self.rated and operation.caller != "operator":
+            for name in ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"):
+                if name not in answer.headers:
+                    raise Broken(f"{name} is missing: {what}")
         if head or answer.status == 101:
             if answer.body:
                 raise Broken(f"a body where none may be: {what}")
@@ -280,6 +329,26 @@ class Seen:
             self._code(error["code"], answer.status, error["retryable"])
         if isinstance(operation, Operation):
             self.statuses[operation.id, answer.status] += 1
+
+    def unseen_properties(self, frames, but=()):
+        """Properties of answers (or of frames) that none had: nobody would notice if they were misspelt."""
+        documented, out = set(), []
+        if frames:
+            for name, schema in self.documents.server_frames.items():
+                if name not in self.documents.later_frames:
+                    properties_of(schema, documented)
+        else:
+            for operation in self.documents.operations.values():
+                if not operation.later:
+                    for response in operation.by_status.values():
+                        for check in response.content.values():
+                            properties_of(check.schema, documented)
+        for where, name in documented - Check.seen:
+            label = f"{self.documents.names.get(where, 'a part')}.{name}"
+            if label not in but:
+                out.append(f"{label} was in no {'frame' if frames else 'answer'}")
+        self.properties = len(documented)
+        return sorted(out)
 
     def missing(self, unprovoked=(), unprovoked_codes=()):
         """Operations with their statuses, frames and codes that were not seen, but for those listed."""

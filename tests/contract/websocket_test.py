@@ -12,6 +12,9 @@ from node import ROOT, Closed, Node, Socket
 from rest_test import UNKNOWN
 
 
+UNSEEN = ("sync.complete.truncated",)  # only when retention overtakes a reader
+
+
 class World:
     pass
 
@@ -158,6 +161,22 @@ def syncs(world):
             assert talk.socket.until_closed() == (4505, "CONFLICT")
 
 
+def comings_and_goings(world, ann, bob):
+    """A dm that is new, a message that was edited and deleted since, and somebody who leaves."""
+    rest = world.bob
+    dm = rest.call("POST", "/v1/rooms", {"type": "dm", "members": ["ann", "bob"]}).json["room_id"]
+    assert sorted(ann.socket.until(lambda f: f["type"] == "room.added" and f["room"]["room_id"] == dm)["room"]["members"]) == ["ann", "bob"]
+    for text in ("first", "second"):
+        message = rest.call("POST", f"/v1/rooms/{dm}/messages", {"content": text}).json["message_id"]
+        rest.call("PATCH", f"/v1/rooms/{dm}/messages/{message}", {"content": "edited"})
+    rest.call("DELETE", f"/v1/rooms/{dm}/messages/{message}")
+    ann.sync(rooms={dm: 0})
+    assert "edited_at" in ann.until("message", room_id=dm, seq=1)
+    assert "deleted_at" in ann.until("message", room_id=dm, seq=3)
+    bob.socket.close()
+    assert "last_seen" in ann.until("presence.update", user_id="bob", status="offline")
+
+
 def closing(world):
     """What ends a connection, with the code's reason."""
     with Talk(world, world.ann) as talk:
@@ -246,6 +265,7 @@ def main():
             entries(world, ann, bob)
             cursors(world, ann, bob)
             syncs(world)
+            comings_and_goings(world, ann, bob)
         closing(world)
         tokens(world)
         last = Talk(world, world.bob)
@@ -259,6 +279,7 @@ def main():
     flood(documents)
     missing += [m for m in seen.missing() if m.startswith("the frame ")]
     missing += [f"the client frame {n} was never sent" for n in documents.client_frames if not Talk.used[n]]
+    missing += seen.unseen_properties(frames=True, but=UNSEEN)
     outcomes = documents.server_frames["sync.complete"]["properties"]["outcome"]["enum"]
     missing += [f"the outcome {o} was never seen" for o in outcomes if not Talk.outcomes[o]]
     print(f"websocket: {sum(seen.frames.values())} frames of {len(seen.frames)} of {len(documents.server_frames)} kinds "
