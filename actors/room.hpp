@@ -5,7 +5,8 @@
 ///            opened()   loading → active, or ended when there is no such room
 ///            lost()     active, deleting → loading
 ///            deleted()  deleting → ended
-/// Invariants committed_ ≤ assigned_; pending_ holds exactly the entries in (committed_, assigned_], ascending.
+/// Invariants committed_ ≤ assigned_; pending_ holds exactly the entries in (committed_, assigned_], ascending, and
+///            between them the keys of calls that changed nothing.
 ///            Validation reads the committed and the pending state; delivery reads only the committed (DESIGN 3.2).
 /// Bound      pending_ ≤ limits::room_pending_max_entries, commands waiting (for the opening or a look-up)
 ///            ≤ limits::room_waiting_max_commands; beyond: UNAVAILABLE, nothing is stored. Keys in memory
@@ -13,7 +14,7 @@
 ///            changed_ ≤ pending_ and what was committed while a look-up was under way,
 ///            ≤ limits::room_pending_max_entries.
 /// Relies on  storage: within a generation, committed() in order of entries; lost(): nothing of this generation beyond
-///            what was reported committed is in the log, or ever will be.
+///            what was reported committed is in the log, or ever will be; an append of several rows is stored as a whole.
 
 #include "actors/messages.hpp"
 #include "protocol/seams.hpp"
@@ -25,6 +26,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <variant>
 #include <vector>
@@ -84,6 +86,7 @@ class room {
   [[nodiscard]] room_seq assigned_seq() const { return assigned_; }
 
  private:
+  static constexpr std::chrono::milliseconds retry_soon{200};
   enum class state : std::uint8_t { loading, active, deleting, ended };
   /// What a look-up brought for one command.
   struct facts {
@@ -104,6 +107,7 @@ class room {
     std::optional<store::send_key> key;
     credit_ptr credit;
     std::shared_ptr<const entry> message{};  ///< of an edit or delete: its message after it
+    std::optional<utc_time> only_key{};  ///< no entry: the key of a call that changed nothing of message `e`
   };
   /// A message that was edited or deleted here: as it is after `last`. It is newer than what a look-up finds that was asked
   /// before `last` was committed, so it is kept while there are such.
@@ -167,6 +171,8 @@ class room {
   void run_held(const user_id& who, const facts& first);
   void ask(const user_id& who, const room_command& m);
   void refuse(const room_command& m, error why);
+  handled refused(const room_command_ptr& m, error why);
+  handled refused_as_full(const room_command_ptr& m);
   void refuse_waiting(const error& why);
   void answer(const reply_to& to, room_outcome outcome);
   void answer_with(const std::vector<user_id>& users, const reply_to& to, room_outcome outcome);
@@ -174,23 +180,42 @@ class room {
   /// Appends one entry with the next seq; the caller adds waiters to what comes back.
   pending_entry& assign(entry_body body, const std::optional<user_id>& actor, message_id id = {});
   void submit(const pending_entry& p);
+  void submit_from(std::size_t first);
+  [[nodiscard]] store::append_row row_of(const pending_entry& p) const;
   void store_joins();
   [[nodiscard]] bool waiting_full() const;
   void leave(const store::member_row& who, leave_reason reason, const room_command& m);
   pending_entry& assign_role(store::member_row row, member_role role, const room_command& m);
-  void submit_from(std::size_t first);
+  /// Who calls.
+  struct caller_row {
+    std::optional<handled> settled{};        ///< refused already, or a look-up must tell first
+    std::optional<store::member_row> row{};  ///< nullopt: the backend
+  };
+  caller_row caller_of(const room_command_ptr& m, const facts& f);
+  /// The member whom a call is about, and who calls.
+  struct member_target {
+    std::optional<handled> settled{};
+    store::member_row row{};
+    std::optional<store::member_row> caller{};
+  };
+  member_target target_of(const room_command_ptr& m, const user_id& user, std::string_view what,
+                          error in_a_dm, const facts& f);
   /// The call's own key, if it has one, is judged before all else (SPEC 2.4). nullopt: it was never used.
   std::optional<handled> repeated(const room_command_ptr& m, const user_id& sender,
                                   const std::optional<hash128>& key, store::keyed_call call,
                                   const hash128& body, const facts& f);
+  void use_key(pending_entry& p, std::optional<store::send_key> key);
+  handled submit_message(const room_command_ptr& m, pending_entry& p,
+                         std::optional<store::send_key> key, send_result outcome);
   /// The message that a call wants to change, and whether its caller is a member who sees it.
   struct message_target {
-    std::optional<handled> settled{};  ///< refused already, or a look-up must tell first
+    std::optional<handled> settled{};
     std::shared_ptr<const entry> message{};
-    std::optional<store::member_row> caller{};  ///< nullopt: the backend
+    std::optional<store::member_row> caller{};
   };
   message_target target_of(const room_command_ptr& m, const message_id& message, const facts& f);
-  handled nothing_to_change(const room_command_ptr& m, const message_target& target);
+  handled nothing_to_change(const room_command_ptr& m, const message_target& target,
+                            std::optional<store::send_key> key);
   handled change(const room_command_ptr& m, entry_body body, message_body after,
                  const message_target& target, std::optional<store::send_key> key);
   void forget_settled_changes();
@@ -213,6 +238,7 @@ class room {
   [[nodiscard]] membership member(const user_id& user, const facts& f) const;
   [[nodiscard]] std::optional<user_id> successor(const user_id& leaving) const;
   [[nodiscard]] bool pending_full(std::size_t more) const;
+  [[nodiscard]] static bool is_same_json(const json_text& a, const json_text& b);
   [[nodiscard]] pending_entry* pending(entry_no no);
   /// The room as it will be when all pending is committed: what update_room_command can change.
   [[nodiscard]] const room_info& info_then() const { return updated_ ? updated_->info : info_; }
@@ -236,7 +262,8 @@ class room {
   entry_no last_entry_{};
   utc_time last_time_{};
   std::deque<pending_entry> pending_;
-  std::int64_t pending_members_ = 0;  // change of member_count by pending_
+  std::size_t only_keys_pending_ = 0;  // how many of pending_ are no entries
+  std::int64_t pending_members_ = 0;   // change of member_count by pending_
 
   std::unordered_map<user_id, std::optional<store::member_row>>
       members_;  // nullopt (big rooms only): known to be none

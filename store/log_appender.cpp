@@ -34,10 +34,11 @@ log_appender::log_appender(connection& db, user_names& users, room_ends& rooms, 
       // A key that is past its time and not yet swept is as good as none.
       insert_key_(db,
                   "INSERT INTO send_keys(room_no, sender_no, key, call, body, seq, message_id, "
-                  "created_at) VALUES(?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(room_no, sender_no, key) "
+                  "created_at, answered_at) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                  "ON CONFLICT(room_no, sender_no, key) "
                   "DO UPDATE SET call = excluded.call, body = excluded.body, seq = excluded.seq, "
-                  "message_id = excluded.message_id, created_at = excluded.created_at "
-                  "WHERE created_at < ?"),
+                  "message_id = excluded.message_id, created_at = excluded.created_at, "
+                  "answered_at = excluded.answered_at WHERE created_at < ?"),
       select_target_(db,
                      "SELECT l.id, l.kind, l.deleted, m.message_id FROM room_log l "
                      "JOIN messages m ON m.id = l.id WHERE l.room_no = ? AND l.seq = ?"),
@@ -67,6 +68,7 @@ write_result<log_id> log_appender::append(const append_row& row, commit_chain& c
   if (!found) return write_failed(found.error(), item_step::first);
   room_end* const end = *found;  // stays good: nothing below looks for another room
   if (end == nullptr) return refused(not_found("room"));
+  if (row.only_key) return append_only_key(row, *end);
   if (e.seq != end->last_seq.next()) {
     return refused({.code = error_code::internal, .message = "the entry is not the room's next"});
   }
@@ -103,6 +105,13 @@ write_result<log_id> log_appender::append(const append_row& row, commit_chain& c
   chain.add(id, row.room, e.seq, kind, message.value_or(message_id{}), e.created_at);
   next_id_ = id.next();
   return id;
+}
+
+write_result<log_id> log_appender::append_only_key(const append_row& row, const room_end& end) {
+  if (!row.key || row.e.seq > end.last_seq)
+    return refused({.code = error_code::internal, .message = "the key is of no call that was"});
+  if (auto stored = insert_key(row); !stored) return stored.error();
+  return log_id{};
 }
 
 // ------------------------------------------------------------------------------------------------ columns of a kind
@@ -222,7 +231,11 @@ write_result<void> log_appender::insert_key(const append_row& row) {
     if (!known) return known.error();
     sender = *known;
   }
-  const key_row k{row.room, sender, *row.key, row.e.seq, row.e.message, row.e.created_at};
+  key_row k{row.room, sender, *row.key, row.e.seq, row.e.message, row.e.created_at, {}};
+  if (row.only_key) {
+    k.answered_at = k.created_at;
+    k.created_at = *row.only_key;
+  }
   ++keys_count_;
   if (planted_defect("key_outside_transaction")) {
     held_back_.push_back(k);
@@ -239,7 +252,7 @@ write_result<void> log_appender::insert_key(const append_row& row) {
 
 bool log_appender::insert_key(const key_row& k) {
   return insert_key_.run(k.room, k.sender, k.key.key, k.key.call, k.key.body, k.seq, k.message,
-                         k.created_at, k.created_at - idempotency_ttl_);
+                         k.created_at, k.answered_at, k.created_at - idempotency_ttl_);
 }
 
 bool log_appender::write_held_back_keys() {

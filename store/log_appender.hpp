@@ -58,7 +58,8 @@ class log_appender {
     send_key key;
     room_seq seq;
     message_id message;
-    utc_time created_at;
+    utc_time created_at;                  ///< its age
+    std::optional<utc_time> answered_at;  ///< of a key without an entry
   };
 
   write_result<columns> columns_of(const append_row& row);
@@ -74,6 +75,8 @@ class log_appender {
   write_result<std::vector<user_no>> intern(tenant_no tenant, const std::vector<user_id>& users);
   write_result<user_no> intern(tenant_no tenant, const user_id& user);
 
+  /// Of a call that changed nothing.
+  write_result<log_id> append_only_key(const append_row& row, const room_end& end);
   write_result<void> insert_key(const append_row& row);
   [[nodiscard]] bool insert_key(const key_row& k);
 

@@ -69,14 +69,20 @@ constexpr rule rules[] = {
     {"SELECT 'message ' || t.id || ' is deleted in the log and not in itself' FROM messages m "
      "JOIN room_log l ON l.room_no = m.room_no AND l.seq = m.target_seq "
      "JOIN messages t ON t.id = l.id WHERE m.kind = 3 AND t.deleted_at IS NULL"},
-    // One key ↔ one entry, made by that call (SPEC 2.4, I5).
+    // One key ↔ one entry, made by that call (SPEC 2.4, I5), or the message that the call left as it was.
     {"SELECT 'a key of room ' || k.room_no || ' names seq ' || k.seq || ', which is not what it "
      "made' FROM send_keys k JOIN rooms r ON r.room_no = k.room_no AND r.deleted_at IS NULL "
      "LEFT JOIN room_log l ON l.room_no = k.room_no AND l.seq = k.seq "
-     "LEFT JOIN messages m ON m.id = l.id WHERE k.seq >= r.first_seq AND (m.id IS NULL "
-     "OR m.message_id IS NOT k.message_id OR m.kind <> k.call)"},
+     "LEFT JOIN messages m ON m.id = l.id WHERE k.seq >= r.first_seq AND k.answered_at IS NULL "
+     "AND (m.id IS NULL OR m.message_id IS NOT k.message_id OR m.kind <> k.call)"},
+    {"SELECT 'a key of room ' || k.room_no || ' names seq ' || k.seq || ', which is not what it "
+     "left as it was' FROM send_keys k JOIN rooms r ON r.room_no = k.room_no "
+     "AND r.deleted_at IS NULL LEFT JOIN room_log l ON l.room_no = k.room_no AND l.seq = k.seq "
+     "LEFT JOIN messages m ON m.id = l.id WHERE k.seq >= r.first_seq "
+     "AND k.answered_at IS NOT NULL AND (m.id IS NULL OR m.kind <> 1 OR k.call NOT IN (2, 3) "
+     "OR m.message_id IS NOT k.message_id OR m.created_at <> k.answered_at)"},
     {"SELECT 'room ' || room_no || ' seq ' || seq || ' has ' || count(*) || ' keys' "
-     "FROM send_keys GROUP BY room_no, seq HAVING count(*) > 1"},
+     "FROM send_keys WHERE answered_at IS NULL GROUP BY room_no, seq HAVING count(*) > 1"},
     // Members and cursors.
     {"SELECT 'room ' || r.room_no || ': member_count is ' || r.member_count || ', members are ' "
      "|| count(m.user_no) FROM rooms r LEFT JOIN room_members m ON m.room_no = r.room_no "
@@ -140,7 +146,8 @@ class verifier {
     // Retention and the janitor take rows away, and with them the proof for their commit.
     const bool rows_may_be_gone =
         db_.integer_or_throw(
-            "SELECT EXISTS(SELECT 1 FROM rooms WHERE first_seq > 1 OR deleted_at IS NOT NULL)") != 0;
+            "SELECT EXISTS(SELECT 1 FROM rooms WHERE first_seq > 1 OR deleted_at IS NOT NULL) "
+            "OR EXISTS(SELECT 1 FROM tenants WHERE deleted_at IS NOT NULL)") != 0;
     statement commits{db_, "SELECT no, first_id, last_id, hash FROM commits ORDER BY no"};
     statement rows{db_,
                    "SELECT id, room_no, seq, kind, message_id, created_at FROM messages "

@@ -94,9 +94,18 @@ class lobby final : private room_ports {
   [[nodiscard]] bool done(call_no call) const {
     return answered(call) && !std::holds_alternative<error>(outcomes.at(call));
   }
+  /// All rows appended, in order.
+  [[nodiscard]] std::vector<store::append_row> rows() const {
+    std::vector<store::append_row> out;
+    for (const auto& m : appends) {
+      out.push_back(m->row);
+      out.insert(out.end(), m->also.begin(), m->also.end());
+    }
+    return out;
+  }
   [[nodiscard]] entry last_entry() const {
     REQUIRE(!appends.empty());
-    return appends.back()->row.e;
+    return rows().back().e;
   }
 
   still_clock time;

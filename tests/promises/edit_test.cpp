@@ -285,6 +285,57 @@ TEST_SUITE("SPEC 4 edits and deletes over REST") {
     CHECK(log_of(backend, room).size() == 6);
   }
 
+  TEST_CASE("the key of what changed nothing is found again, also after a crash") {
+    stage s;
+    const auto room = s.room("dm", {"alice", "bob"});
+    const header_list gone{{"Idempotency-Key", "second delete"}};
+    json same;
+    json message;
+    std::string deleted;
+    {
+      auto alice = s.online("alice");
+      const auto sent = send(alice, room, "one");
+      message = sent["message_id"];
+      auto edit = edit_frame(room, message, "one");
+      edit["client_msg_id"] = "same";
+      same = alice.call(edit);
+      CHECK(same["seq"] == 1);
+      CHECK(same["created_at"] == sent["created_at"]);
+      CHECK(!same.contains("duplicate"));
+      auto rest = s.user("alice");
+      deleted = path_of(room, send(alice, room, "two")["message_id"]);
+      CHECK(rest.del(deleted).status == 204);
+      const auto second = rest.del(deleted, gone);
+      CHECK(second.status == 204);
+      CHECK(!is_replayed(second));
+    }
+    s.node.kill9();
+    s.node.restart();
+    auto rest = s.user("alice");
+    const auto repeated = rest.del(deleted, gone);
+    CHECK(repeated.status == 204);
+    CHECK(is_replayed(repeated));
+    auto alice = s.online("alice");
+    // Whatever became of the message meanwhile.
+    CHECK(alice.call(edit_frame(room, message, "other"))["seq"] == 4);
+    auto edit = edit_frame(room, message, "one");
+    edit["client_msg_id"] = "same";
+    const auto again = alice.call(edit);
+    CHECK(again["duplicate"] == true);
+    CHECK(again["seq"] == same["seq"]);
+    CHECK(again["created_at"] == same["created_at"]);
+    edit["content"] = "another";
+    CHECK(alice.call(edit)["code"] == "CONFLICT");
+    CHECK(rest.patch(path_of(room, message), {{"content", "one"}}, gone).status == 409);
+    auto backend = s.backend();
+    CHECK(log_of(backend, room).size() == 4);
+    alice.abort();
+    CHECK(s.node.terminate() == 0);
+    const auto verified = verify(s.node);
+    CAPTURE(verified.out);
+    CHECK(is_clean(verified));
+  }
+
   TEST_CASE("the keys of a WebSocket's edits and deletes are found again, also after a crash") {
     stage s;
     const auto room = s.room("dm", {"alice", "bob"});

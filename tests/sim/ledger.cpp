@@ -51,6 +51,7 @@ void ledger::check(const snapshot& stored) const {
     expect(text.open == 0, "SPEC 2.5 a send was never answered", detail);
     if (text.call == store::keyed_call::remove) {
       std::size_t firsts = 0;
+      std::size_t repeatable = 0;
       for (const auto& answer : text.accepted) {
         const auto& room = *stored.find(text.room);
         const auto& e = room.at(answer.seq).e;
@@ -63,8 +64,13 @@ void ledger::check(const snapshot& stored) const {
         expect(std::get<message_body>(shown.body).deleted_at.has_value(),
                "SPEC 2.1 accepted, but it is not deleted", detail);
         if (gone != nullptr && !answer.duplicate) ++firsts;
+        if (!answer.duplicate) ++repeatable;
+        expect(text.key.empty() || answer.seq == text.accepted.front().seq,
+               "SPEC 2.4 one key has two answers", detail);
       }
       expect(firsts <= 1, "SPEC 2.4 a message is deleted twice", detail);
+      expect(text.key.empty() || repeatable <= 1,
+             "SPEC 2.4 two answers to one key both claim to be the first", detail);
     }
     const bool has_text = text.call != store::keyed_call::remove;
     const auto it = has_text ? by_content.find(text.content) : by_content.end();
@@ -84,10 +90,7 @@ void ledger::check(const snapshot& stored) const {
     }
     expect(firsts <= 1, "SPEC 2.4 two answers to one key both claim to be the first", detail);
     if (!text.key.empty() && !text.accepted.empty()) {
-      // A delete of what is deleted stores no key.
       const auto& answer = text.accepted.front();
-      if (!has_text && stored.find(text.room)->at(answer.seq).e.kind() == entry_kind::message)
-        continue;
       const auto [known, fresh] =
           first_answers.try_emplace(std::tuple{text.room, text.sender, text.key}, answer);
       expect(fresh || (known->second.message == answer.message && known->second.seq == answer.seq),

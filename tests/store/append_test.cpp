@@ -417,6 +417,97 @@ TEST_SUITE("I5 keys live in the message's own transaction") {
     check_clean();
   }
 
+  TEST_CASE_FIXTURE(with_room,
+                    "the key of a call that changed nothing is stored without an entry, and found "
+                    "after a crash with what was answered") {
+    auto original = text(1);
+    original.key = key_of("ann", "sent");
+    commit({original});
+    time.advance(std::chrono::hours{20});
+    const auto removed = delete_of(original, 2);
+    commit({removed});
+    auto alone = text(1);
+    alone.e = original.e;
+    alone.key = key_of("ann", "second delete", "body", keyed_call::remove);
+    alone.only_key = time.now();
+    const auto before = db->writer().status().last_commit;
+    CHECK(commit({alone}) == before.next());
+    commit({text(3)});  // the log goes on as if there were none
+    crash();
+    open();
+    CHECK(log_of(room).size() == 3);
+    const auto is_it = [&](const used_key& k) {
+      CHECK(k.key.sender == "ann"_user);
+      CHECK(k.key.call == keyed_call::remove);
+      CHECK(k.key.body == hash128_of("body"));
+      CHECK(k.seq == room_seq{1});
+      CHECK(k.message == original.e.message);
+      CHECK(k.created_at == original.e.created_at);
+    };
+    const auto key = hash128_of("second delete");
+    const auto found = reads->look_up(room, "ann"_user, key, time.now() - options.idempotency_ttl);
+    REQUIRE(found->key);
+    is_it(*found->key);
+    const auto opened = writes().open_room(tenant, id, utc_time{});
+    REQUIRE(opened);
+    REQUIRE((*opened)->keys.size() == 2);
+    for (const auto& k : (*opened)->keys) {
+      if (k.key.key == key) is_it(k);
+    }
+    check_clean();
+    // It lives as long as any other from when it was used, not from when its message was sent.
+    time.advance(options.idempotency_ttl - std::chrono::hours{1});
+    const auto since = [&] { return time.now() - options.idempotency_ttl; };
+    CHECK(reads->look_up(room, "ann"_user, key, since())->key);
+    CHECK_FALSE(reads->look_up(room, "ann"_user, hash128_of("sent"), since())->key);
+    time.advance(std::chrono::hours{1} + std::chrono::milliseconds{1});
+    CHECK_FALSE(reads->look_up(room, "ann"_user, key, since())->key);
+    for (int i = 0; i < 10; ++i) {
+      time.advance(std::chrono::seconds{1});
+      REQUIRE(writes().maintain(time.mono(), time.now()));
+    }
+    CHECK(verify_sqlite(options.file)->keys == 0);
+  }
+
+  TEST_CASE_FIXTURE(with_room,
+                    "a key alone that was used, or of nothing that is there, is refused") {
+    const auto original = text(1);
+    auto edit = edit_of(original, 2, "x");
+    edit.key = key_of("ann", "k", "body", keyed_call::edit);
+    commit({original, edit});
+    auto alone = text(1);
+    alone.e = original.e;
+    alone.key = edit.key;
+    alone.only_key = time.now();
+    auto beyond = alone;
+    beyond.e.seq = room_seq{4};
+    beyond.key->key = hash128_of("another");
+    auto without = alone;
+    without.key.reset();
+    REQUIRE(writes().begin());
+    for (const auto& wrong : {alone, beyond, without})
+      CHECK(scope_of_append(wrong) == failure_scope::item);
+    REQUIRE(writes().append(text(3)));
+    REQUIRE(writes().commit());
+    CHECK(reads->look_up(room, "ann"_user, hash128_of("k"), time.now())->key->seq == room_seq{2});
+    check_clean();
+  }
+
+  TEST_CASE_FIXTURE(with_room, "of a transaction that is rolled back no key stays") {
+    commit({text(1)});
+    auto alone = text(1);
+    alone.e = log_of(room).at(0);
+    alone.key = key_of("ann", "k", "body", keyed_call::edit);
+    alone.only_key = time.now();
+    REQUIRE(writes().begin());
+    REQUIRE(writes().append(alone));
+    writes().rollback();
+    CHECK_FALSE(reads->look_up(room, "ann"_user, hash128_of("k"), time.now())->key);
+    commit({alone});
+    CHECK(reads->look_up(room, "ann"_user, hash128_of("k"), time.now())->key);
+    check_clean();
+  }
+
   TEST_CASE_FIXTURE(with_room, "the backend, which edits in nobody's name, has keys of its own") {
     const auto original = text(1);
     auto edit = edit_of(original, 2, "x");

@@ -131,6 +131,45 @@ TEST_SUITE("SPEC 8 migrations") {
     CHECK(db->epoch() == epoch);
   }
 
+  TEST_CASE_FIXTURE(store_fixture,
+                    "keys of a database of version 1 are found after its migration") {
+    const auto hex = [](const hash128& h) {
+      std::string out;
+      for (const auto byte : h.bytes) {
+        out += "0123456789abcdef"[byte >> 4U];
+        out += "0123456789abcdef"[byte & 15U];
+      }
+      return out;
+    };
+    run_sql(options.file,
+            migrations()[0].sql() +
+                "PRAGMA user_version=1; PRAGMA application_id=" + std::to_string(application_id) +
+                "; INSERT INTO schema_migrations VALUES(1, 'the log', 1);"
+                "INSERT INTO meta VALUES('database_id', randomblob(16)), ('epoch', 'e1'), "
+                "('created_at', 1);"
+                "INSERT INTO commits VALUES(1, 1, 1, randomblob(32), 1);"
+                "INSERT INTO tenants VALUES(1, 'tenant_1', 'Acme', '{}', 0, 1, NULL);"
+                "INSERT INTO users(user_no, tenant_no, user_id) VALUES(1, 1, 'ann');"
+                "INSERT INTO rooms(room_no, tenant_no, room_id, type, posting, member_count, "
+                "created_at, updated_at) VALUES(1, 1, randomblob(16), 2, 1, 1, 1, 1);"
+                "INSERT INTO room_members VALUES(1, 1, 1, 1, 0, 1);"
+                "INSERT INTO messages(id, tenant_no, room_no, seq, kind, message_id, sender_no, "
+                "content, created_at) VALUES(1, 1, 1, 1, 1, randomblob(16), 1, 'hello', 5);"
+                "INSERT INTO room_log VALUES(1, 1, 1, 1, 1, 0);"
+                "INSERT INTO send_keys SELECT 1, 1, x'" +
+                hex(hash128_of("k")) + "', 1, x'" + hex(hash128_of("body")) +
+                "', 1, message_id, 5 FROM messages;");
+    open();
+    const auto found = reads->look_up(room_no{1}, "ann"_user, hash128_of("k"), utc_time{});
+    REQUIRE(found);
+    REQUIRE(found->key);
+    CHECK(found->key->seq == room_seq{1});
+    CHECK(found->key->created_at == from_unix_ms(5));
+    close();
+    CHECK(query_text(options.file, "PRAGMA user_version") ==
+          std::to_string(newest_schema_version()) + "\n");
+  }
+
   TEST_CASE_FIXTURE(
       store_fixture,
       "a database from a newer version is refused, both versions named, and left alone") {

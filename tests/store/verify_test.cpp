@@ -129,6 +129,8 @@ TEST_SUITE("SPEC 7 parley verify") {
              "UPDATE send_keys SET seq = 77 WHERE sender_no = 1",
              "UPDATE send_keys SET message_id = randomblob(16)",
              "UPDATE send_keys SET call = 2",
+             "UPDATE send_keys SET answered_at = created_at",
+             "UPDATE send_keys SET seq = 5, answered_at = 1, call = 2",
              "UPDATE delivery_state SET last_ack = 7",
              "UPDATE delivery_state SET last_ack = 2",
              "INSERT INTO delivery_state VALUES(1, 3, 2, 0, 0, 0)",
