@@ -261,7 +261,6 @@ void subscriptions::ring_rewrite(slot r, const actors::rewrite& w) {
     ring_bytes_ += change;
     place = f;
   };
-  const auto& now = std::get<message_body>(w.message->body);
   std::size_t encoded = 0;
   for (auto at = room.edits.size(); at > 0; --at) {
     const auto& edit = *room.edits[at - 1];
@@ -274,11 +273,7 @@ void subscriptions::ring_rewrite(slot r, const actors::rewrite& w) {
       }
       break;
     }
-    auto shown = edit;
-    auto& body = std::get<message_edited_body>(shown.body);
-    body.content = now.content;
-    body.meta = now.meta;
-    put(edit.seq, frame([&](std::string& out) { append_entry(out, room.key.room, shown); }));
+    put(edit.seq, edit_frame(room.key, edit, *w.message));
   }
   put(w.message->seq, w.frame);
   ring_cut(room);
@@ -286,11 +281,31 @@ void subscriptions::ring_rewrite(slot r, const actors::rewrite& w) {
 
 void subscriptions::note_rewrite(room_state& room, const actors::rewrite& w, commit_no commit) {
   if (room.pages == 0) return;  // a page that is asked from now on has seen this commit
-  if (room.rewrites.size() >= limits::page_rewrites_max) {
-    room.rewrites_forgotten = room.rewrites.front().commit;
-    room.rewrites.erase(room.rewrites.begin());
+  auto& all = room.rewrites;
+  const auto seq = w.message->seq;
+  auto earlier = std::find_if(all.begin(), all.end(), [&](const auto& r) { return r.seq == seq; });
+  if (earlier == all.end() && all.size() >= limits::page_rewrites_max) {
+    earlier = all.begin();
+    room.rewrites_forgotten = earlier->commit;
   }
-  room.rewrites.push_back({commit, w.message->seq});
+  if (earlier != all.end()) {
+    room.rewrites_bytes -= shown_bytes(*earlier);
+    all.erase(earlier);
+  }
+  all.push_back({commit, seq, w.message, w.frame});
+  room.rewrites_bytes += shown_bytes(all.back());
+  for (auto it = all.begin();
+       room.rewrites_bytes > limits::page_rewrites_max_bytes && it + 1 != all.end(); ++it) {
+    room.rewrites_bytes -= shown_bytes(*it);
+    it->message.reset();
+    it->frame.reset();
+  }
+}
+
+std::size_t subscriptions::shown_bytes(const rewritten& r) {
+  if (!r.message) return 0;
+  const auto& body = std::get<message_body>(r.message->body);
+  return r.frame->bytes.size() + body.content.size() + body.meta.value.size();
 }
 
 void subscriptions::page_is_over(room_state& room) {
@@ -298,23 +313,51 @@ void subscriptions::page_is_over(room_state& room) {
   if (--room.pages > 0) return;
   room.rewrites = {};
   room.rewrites_forgotten = {};
+  room.rewrites_bytes = 0;
 }
 
-/// How many frames of the page are as they are now: the first one that a commit has changed since its snapshot was taken,
-/// and all behind it, are asked again.
-std::size_t subscriptions::fresh_frames(const room_state& room, const actors::page_frames& page) {
+/// What of the page differs from what its entries show now: what a commit has changed since its snapshot was taken.
+subscriptions::judged_page subscriptions::judge(const room_state& room,
+                                                const actors::page_frames& page) {
   static const bool stale_page_after_delete = planted_defect("stale_page_after_delete");
-  if (stale_page_after_delete) return page.frames.size();
-  if (page.snapshot < room.rewrites_forgotten) return 0;
-  auto last = page.after.value + static_cast<std::int64_t>(page.frames.size());
+  if (stale_page_after_delete) return {page.frames.size()};
+  if (page.snapshot < room.rewrites_forgotten) return {0};
+  judged_page out{page.frames.size()};
+  std::unordered_map<room_seq, const rewritten*> newer;
   for (const auto& w : room.rewrites) {
     if (w.commit <= page.snapshot) continue;
-    if (w.message > page.after) last = std::min(last, w.message.value - 1);
-    for (const auto& [seq, message] : page.edits) {
-      if (message == w.message) last = std::min(last, seq.value - 1);
-    }
+    newer.emplace(w.seq, &w);
+    const auto at = static_cast<std::size_t>(w.seq.value - page.after.value - 1);
+    if (w.seq > page.after && at < page.frames.size())
+      out.changed.push_back({at, w.message, w.frame});
   }
-  return static_cast<std::size_t>(last - page.after.value);
+  if (newer.empty()) return out;
+  for (const auto& e : page.edits) {
+    const auto w = newer.find(std::get<message_edited_body>(e.body).message_seq);
+    if (w == newer.end()) continue;
+    const auto at = static_cast<std::size_t>(e.seq.value - page.after.value - 1);
+    out.changed.push_back({at, w->second->message, w->second->frame, &e});
+  }
+  std::sort(out.changed.begin(), out.changed.end(),
+            [](const auto& a, const auto& b) { return a.at < b.at; });
+  const auto unknown = std::find_if(out.changed.begin(), out.changed.end(),
+                                    [](const auto& o) { return o.message == nullptr; });
+  if (unknown != out.changed.end()) out.good = unknown->at;
+  return out;
+}
+
+frame_ptr subscriptions::as_it_is_now(const room_key& room, const overtaken& o) {
+  if (o.edit == nullptr) return o.frame;
+  return edit_frame(room, *o.edit, *o.message);
+}
+
+/// The edit with what its message says now.
+frame_ptr subscriptions::edit_frame(const room_key& room, entry edit, const entry& message) {
+  const auto& now = std::get<message_body>(message.body);
+  auto& body = std::get<message_edited_body>(edit.body);
+  body.content = now.content;
+  body.meta = now.meta;
+  return frame([&](std::string& out) { append_entry(out, room.room, edit); });
 }
 
 void subscriptions::ring_trim() {
@@ -387,9 +430,22 @@ void subscriptions::apply_publish(const actors::publish_ptr& m) {
       note_rewrite(room, w, m->commit);
       ring_rewrite(r, w);
     }
-    ring_add(r, *m);
+    if (m->commit < room.erased_by) {
+      raise_head(r, m->last_seq());
+    } else {
+      ring_add(r, *m);
+    }
   }
   for (const auto s : room.subs) make_due(s);
+}
+
+void subscriptions::on(const actors::room_rewritten& m) {
+  const auto r = find_room(m.room);
+  if (r == no_slot) return;  // what is read of it from now on has seen that commit
+  auto& room = rooms_[r];
+  room.erased_by = std::max(room.erased_by, m.commit);
+  if (room.pages > 0) room.rewrites_forgotten = std::max(room.rewrites_forgotten, m.commit);
+  ring_drop(r);
 }
 
 /// Publishes of a room are dense and in order. One that does not continue what a subscription knows comes after an actor
@@ -767,7 +823,7 @@ void subscriptions::on_page(slot s, const actors::read_result& answer) {
   };
   const auto* page = std::get_if<actors::page_frames>(&answer);
   auto& room = rooms_[sub.room];
-  const auto fresh = page == nullptr ? 0 : fresh_frames(room, *page);
+  const auto judged = page == nullptr ? judged_page{} : judge(room, *page);
   page_is_over(room);
   if (page == nullptr) return again_later();
   if (!page->room_exists) {
@@ -797,17 +853,24 @@ void subscriptions::on_page(slot s, const actors::read_result& answer) {
   } else if (page->frames.empty()) {
     return again_later();
   }
-  if (fresh < page->frames.size()) ++counters_.stale_pages;
+  if (judged.good < page->frames.size()) ++counters_.stale_pages;
   if (page->after == sub.sent) {
-    for (std::size_t at = 0; at < fresh; ++at) {
+    auto changed = judged.changed.begin();
+    for (std::size_t at = 0; at < judged.good; ++at) {
       if (sub.sent >= to) break;
-      if (!try_send(sub.conn, page->frames[at])) return block(s);
+      auto f = page->frames[at];
+      if (changed != judged.changed.end() && changed->at == at) {
+        f = as_it_is_now(room.key, *changed++);
+        ++counters_.frames_overtaken;
+      }
+      if (!try_send(sub.conn, f)) return block(s);
       ++sub.sent;
       ++counters_.frames_from_pages;
     }
   }
   static const bool skip_head_recheck = planted_defect("skip_head_recheck");
-  if (skip_head_recheck && !sub.syncing && page->complete && fresh == page->frames.size()) return;
+  if (skip_head_recheck && !sub.syncing && page->complete && judged.good == page->frames.size())
+    return;
   // A publish may have passed meanwhile: the head is looked at again. What was stale is asked again there, too.
   if (!sub.queued) {
     sub.queued = true;
@@ -947,7 +1010,7 @@ void subscriptions::begin_sync(slot c) {
     }
     if (conn.subs.size() + request.frame.rooms.size() > options_.max_subscriptions) {
       reply_error(conn.ref, request.refs,
-                  error{error_code::conflict, "too many rooms on this connection", "rooms"});
+                  beyond("max_subscriptions", {error_code::conflict, "too many rooms on this connection", "rooms"}));
       continue;
     }
     conn.sync->refs = std::move(request.refs);
@@ -1006,9 +1069,10 @@ void subscriptions::on_list(slot c, publish_log::position log_position,
 /// Never partial but silent (SPEC 2.9): `room`, or what a list has left, would be one too many.
 void subscriptions::say_not_live(connection_ref c, const std::string& room) {
   reply_error(c, {{}, {}, room},
-              error{error_code::conflict,
-                    room.empty() ? "too many rooms: the rest is not live on this connection"
-                                 : "too many rooms: this one is not live on this connection"});
+              beyond("max_subscriptions",
+                     {error_code::conflict,
+                      room.empty() ? "too many rooms: the rest is not live on this connection"
+                                   : "too many rooms: this one is not live on this connection"}));
 }
 
 void subscriptions::plan_automatic(slot c, const store::positions& all) {
@@ -1124,7 +1188,10 @@ void subscriptions::on_check(slot c, publish_log::position log_position,
 }
 
 bool subscriptions::state_outcome(slot c, const sync_complete_info& s) {
-  if (try_send(c, frame([&](std::string& out) { append_sync_complete(out, s); }))) return true;
+  if (try_send(c, frame([&](std::string& out) { append_sync_complete(out, s); }))) {
+    ++counters_.outcomes[static_cast<std::size_t>(s.outcome)];
+    return true;
+  }
   conns_[c].sync->blocked = true;
   return false;
 }
@@ -1250,7 +1317,7 @@ void subscriptions::subscribe(connection_ref c, const reply_refs& refs, const ro
   }
   if (conn->subs.size() >= options_.max_subscriptions) {
     reply_error(c, refs,
-                error{error_code::conflict, "too many rooms on this connection", "room_id"});
+                beyond("max_subscriptions", {error_code::conflict, "too many rooms on this connection", "room_id"}));
     return;
   }
   const auto call = ++last_call_;
@@ -1373,6 +1440,11 @@ void subscriptions::check_invariants() const {
                                        [&](slot s) { return subs_[s].page_pending; });
     PARLEY_ASSERT(static_cast<std::size_t>(reading) == room.pages);
     PARLEY_ASSERT(room.rewrites.size() <= limits::page_rewrites_max);
+    std::size_t rewrites_bytes = 0;
+    for (const auto& r : room.rewrites) rewrites_bytes += shown_bytes(r);
+    PARLEY_ASSERT(rewrites_bytes == room.rewrites_bytes);
+    PARLEY_ASSERT(room.rewrites.empty() || rewrites_bytes <= limits::page_rewrites_max_bytes +
+                                                                 shown_bytes(room.rewrites.back()));
     PARLEY_ASSERT(room.pages > 0 || room.rewrites.empty());
     bytes += own;
   }

@@ -9,9 +9,11 @@
 ///            a subscription with sent < min(max(head, base), until) is due, held by its sync, waits for a page, or is blocked on
 ///            its connection's outbound bound: no wake-up is lost, since the head is looked at again after each.
 /// Bound      ≤ node_limits.max_subscriptions a connection; rings ≤ options.ring_bytes; the publish log ≤
-///            limits::publish_log_entries; sync requests waiting ≤ sync_requests_max a connection; rewrites remembered
-///            ≤ limits::page_rewrites_max a room, and only while a page of it is being read. Nothing is queued per slow
-///            reader: its backlog is the log.
+///            limits::publish_log_entries; sync requests waiting ≤ sync_requests_max a connection; rewritten messages
+///            remembered ≤ limits::page_rewrites_max a room, what they show ≤ limits::page_rewrites_max_bytes and one
+///            more, and only while a page of it is being read. Nothing is queued per slow reader: its backlog is the log.
+/// Progress   a page is served whatever was rewritten since it was read, and shows that: only what was rewritten before the
+///            last so many other messages were, within the reading of one page, is asked again.
 /// Relies on  a user is registered here before its room list is read; publishes of one room arrive in order; a reader's
 ///            answer carries the last commit that its snapshot has seen.
 
@@ -21,6 +23,7 @@
 #include "protocol/ids.hpp"
 #include "protocol/wire_frame.hpp"
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <list>
@@ -60,6 +63,8 @@ class delivery_ports {
 };
 
 enum class sync_mode : std::uint8_t { automatic, manual };
+inline constexpr std::size_t sync_outcomes = 5;
+static_assert(static_cast<std::size_t>(sync_outcome::gone) + 1 == sync_outcomes);
 
 struct subscriptions_options {
   std::uint32_t sync_max_events = 1000;
@@ -72,9 +77,13 @@ struct subscriptions_counters {
   std::uint64_t frames_from_ring = 0;
   std::uint64_t frames_from_pages = 0;
   std::uint64_t pages = 0;
-  std::uint64_t stale_pages = 0;  ///< read before a rewrite of something in them, and asked again
+  std::uint64_t frames_overtaken =
+      0;  ///< of pages: rewritten since the page was read, and sent as they are now
+  std::uint64_t stale_pages =
+      0;  ///< asked again, since what a rewrite of something in them says is forgotten
   std::uint64_t list_overflows = 0;  ///< room lists read again because the publish log had moved on
   std::uint64_t reads_refused = 0;
+  std::array<std::uint64_t, sync_outcomes> outcomes{};  ///< of rooms of syncs, by sync_outcome
 };
 
 class subscriptions {
@@ -96,6 +105,8 @@ class subscriptions {
   void unsubscribe(connection_ref c, const reply_refs& refs, const room_id& room);
 
   void on(const actors::publish_ptr& m);
+  /// What was read of the room before that commit is not served any more.
+  void on(const actors::room_rewritten& m);
   void on(call_no call, const actors::read_result& answer);
   /// The connection has room again.
   void drained(connection_ref c);
@@ -154,9 +165,23 @@ class subscriptions {
         false;  ///< `room.added` only informs; nothing follows, not even `room.removed`
     bool retry : 1 = false;  ///< in retry_
   };
+  /// A message that was rewritten while pages of its room are read, after its newest rewrite.
   struct rewritten {
     commit_no commit;
-    room_seq message;
+    room_seq seq;
+    std::shared_ptr<const entry> message;  ///< nullptr: forgotten, as is `frame`
+    frame_ptr frame;
+  };
+  /// A frame of a page that a commit has changed since the page was read.
+  struct overtaken {
+    std::size_t at = 0;
+    std::shared_ptr<const entry> message;  ///< as it is now
+    frame_ptr frame;                       ///< the same, encoded
+    const entry* edit = nullptr;           ///< the page's frame is this edit of it
+  };
+  struct judged_page {
+    std::size_t good = 0;  ///< so many frames can be sent; what is behind them is asked again
+    std::vector<overtaken> changed{};  ///< which of those differ from the page, ascending
   };
   struct room_state {
     room_key key;
@@ -167,8 +192,10 @@ class subscriptions {
     std::vector<std::shared_ptr<const entry>> edits;  ///< which of them are edits, ascending, without their texts
     std::size_t ring_bytes = 0;
     std::size_t pages = 0;            ///< being read
-    std::vector<rewritten> rewrites;  ///< since the oldest of them was asked, or all newer than:
-    commit_no rewrites_forgotten{};   ///< a page of an older snapshot can't be judged
+    std::vector<rewritten> rewrites;  ///< since the oldest of them was asked, by commit, or all newer than:
+    commit_no rewrites_forgotten{};  ///< a page of an older snapshot can't be judged
+    std::size_t rewrites_bytes = 0;  ///< what they show
+    commit_no erased_by{};           ///< a publish from before it is no source for the ring
     std::vector<slot> subs;
     std::list<slot>::iterator by_publish;
     bool used = false;
@@ -261,8 +288,10 @@ class subscriptions {
   void ring_rewrite(slot r, const actors::rewrite& w);
   void note_rewrite(room_state& room, const actors::rewrite& w, commit_no commit);
   void page_is_over(room_state& room);
-  [[nodiscard]] static std::size_t fresh_frames(const room_state& room,
-                                                const actors::page_frames& page);
+  [[nodiscard]] static std::size_t shown_bytes(const rewritten& r);
+  [[nodiscard]] static judged_page judge(const room_state& room, const actors::page_frames& page);
+  [[nodiscard]] frame_ptr as_it_is_now(const room_key& room, const overtaken& o);
+  [[nodiscard]] frame_ptr edit_frame(const room_key& room, entry edit, const entry& message);
   void ring_drop(slot r);
   void raise_head(slot r, room_seq head);
   void end_sub(slot s, room_seq last);

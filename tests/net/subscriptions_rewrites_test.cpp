@@ -100,8 +100,9 @@ class delivery final : public delivery_ports {
     page_frames p{commit_no{commit}, room_seq{1}, room_seq{100}, true, true, room_seq{after}, {}};
     for (const auto& e : entries) {
       p.frames.push_back(encoded(e));
-      if (const auto* b = std::get_if<message_edited_body>(&e.body))
-        p.edits.emplace_back(e.seq, b->message_seq);
+      if (e.kind() != entry_kind::message_edited) continue;
+      p.edits.push_back(e);
+      std::get<message_edited_body>(p.edits.back().body).content.clear();
     }
     answer(reads.back().first, std::move(p));
     runs();
@@ -188,8 +189,7 @@ TEST_SUITE("SPEC 1 what is read after an edit or delete shows it") {
     CHECK(d.shown(1) == lines{"1 one", "2 gone"});
   }
 
-  TEST_CASE(
-      "a page from before a delete is taken up to what was deleted, and asked again from there") {
+  TEST_CASE("a page from before a delete is served with what is left of the message") {
     delivery d;
     d.connects(1);
     d.syncs(1, 0, 3, 8);
@@ -197,24 +197,21 @@ TEST_SUITE("SPEC 1 what is read after an edit or delete shows it") {
     CHECK(d.asked()->after == room_seq{0});
     d.published(9, {removal(4, 2)}, {message(2, "")});
     d.page(8, 0, {message(1, "one"), message(2, "secret"), message(3, "three")});
-    CHECK(d.shown(1) == lines{"1 one"});
-    REQUIRE(d.asked());
-    CHECK(d.asked()->after == room_seq{1});
-    CHECK(d.it.counters().stale_pages == 1);
-    d.page(9, 1, {message(2, ""), message(3, "three")});
     CHECK(d.shown(1) == lines{"1 one", "2 ", "3 three", "4 gone"});
+    CHECK(d.reads.empty());
+    CHECK(d.it.counters().frames_overtaken == 1);
+    CHECK(d.it.counters().stale_pages == 0);
   }
 
-  TEST_CASE("a page from before a change is asked again from an edit that it changed") {
+  TEST_CASE("a page from before a change is served with its edits as they are now") {
     delivery d;
     d.connects(1);
     d.syncs(1, 1, 4, 8);
     REQUIRE(d.asked());
     d.published(9, {removal(5, 1)}, {message(1, "")});
     d.page(8, 1, {message(2, "two"), edit(3, 1, "secret"), message(4, "four")});
-    CHECK(d.shown(1) == lines{"2 two"});
-    d.page(9, 2, {edit(3, 1, ""), message(4, "four")});
     CHECK(d.shown(1) == lines{"2 two", "3 ", "4 four", "5 gone"});
+    CHECK(d.reads.empty());
   }
 
   TEST_CASE("a page that has seen the change, or holds nothing of it, is served as it is") {
@@ -231,22 +228,104 @@ TEST_SUITE("SPEC 1 what is read after an edit or delete shows it") {
     d.published(11, {edit(7, 5, "of another")}, {message(1, "")});
     d.page(10, 1, {message(2, "two"), message(3, ""), message(4, "four")});
     CHECK(d.it.counters().stale_pages == 0);
+    CHECK(d.it.counters().frames_overtaken == 0);
+  }
+
+  TEST_CASE("of several changes while a page is read the newest is shown, in all its entries") {
+    delivery d;
+    d.connects(1);
+    d.syncs(1, 0, 4, 8);
+    d.published(9, {edit(5, 1, "b")}, {message(1, "b")});
+    d.published(10, {edit(6, 3, "x")}, {message(3, "x")});
+    d.published(11, {edit(7, 1, "c")}, {message(1, "c")});
+    d.page(9, 0, {message(1, "b"), edit(2, 1, "b"), message(3, "three"), edit(4, 1, "b")});
+    CHECK(d.shown(1) == lines{"1 c", "2 c", "3 x", "4 c", "5 c", "6 x", "7 c"});
+    CHECK(d.reads.empty());
   }
 
   TEST_CASE(
-      "more changes than are remembered while a page is read: an older page counts for nothing") {
+      "a page that is edited without end, each time while it is read, is served all the same") {
+    // Without recent frames: all comes from pages, each as it was before the newest edit.
+    delivery d{{.ring_bytes = 0, .epoch = epoch_id{"e"}}};
+    d.connects(1);
+    std::vector<entry> log{message(1, "0"), message(2, "two")};
+    const auto as_of = [&](std::int64_t after, std::size_t to) {
+      std::string text = "0";
+      for (std::size_t at = 0; at < to; ++at) {
+        if (const auto* e = std::get_if<message_edited_body>(&log[at].body)) text = e->content;
+      }
+      std::vector<entry> out;
+      for (auto at = static_cast<std::size_t>(after); at < to && out.size() < 4; ++at) {
+        out.push_back(log[at]);
+        if (auto* e = std::get_if<message_edited_body>(&out.back().body)) e->content = text;
+        if (at == 0) out.back() = message(1, text);
+      }
+      return out;
+    };
+    std::int64_t commit = 8;
+    d.syncs(1, 0, 2, commit);
+    const std::size_t rounds = 60;
+    for (std::size_t round = 1; round <= rounds; ++round) {
+      CAPTURE(round);
+      REQUIRE(d.asked());
+      const auto after = d.asked()->after.value;
+      const auto behind = log.size();
+      const auto page = as_of(after, behind);
+      REQUIRE(!page.empty());
+      const auto before = d.shown(1).size();
+      const auto text = std::to_string(round);
+      log.push_back(edit(static_cast<std::int64_t>(behind) + 1, 1, text));
+      d.published(commit + 1, {log.back()}, {message(1, text)});
+      d.page(commit, after, page);
+      ++commit;
+      const auto all = d.shown(1);
+      REQUIRE(all.size() == before + page.size());
+      for (auto at = before; at < all.size(); ++at) {
+        const auto seq = std::to_string(at + 1) + " ";
+        CHECK(all[at] == seq + (at == 1 ? "two" : text));
+      }
+    }
+    CHECK(d.it.counters().stale_pages == 0);
+  }
+
+  TEST_CASE(
+      "more messages changed than are remembered while a page is read: an older page counts for "
+      "nothing") {
     delivery d;
     d.connects(1);
     d.syncs(1, 0, 2, 8);
-    const auto n = static_cast<std::int64_t>(limits::page_rewrites_max) + 1;
+    d.published(9, {edit(3, 2, "new")}, {message(2, "new")});
+    const auto n = static_cast<std::int64_t>(limits::page_rewrites_max);
     for (std::int64_t i = 0; i < n; ++i)
-      d.published(9 + i, {edit(3 + i, 2, "new")}, {message(2, "new")});
+      d.published(10 + i, {edit(4 + i, 3000 + i, "other")}, {message(3000 + i, "other")});
     d.page(8, 0, {message(1, "one"), message(2, "old")});
     CHECK(d.shown(1).empty());
+    CHECK(d.it.counters().stale_pages == 1);
     REQUIRE(d.asked());
     CHECK(d.asked()->after == room_seq{0});
     d.page(9 + n, 0, {message(1, "one"), message(2, "new")});
     CHECK(d.shown(1).at(1) == "2 new");
+  }
+
+  TEST_CASE("of long messages changed while a page is read, the newest are remembered") {
+    delivery d;
+    d.connects(1);
+    d.syncs(1, 0, 3, 8);
+    const std::string text(limits::page_rewrites_max_bytes / 5, 'x');
+    d.published(9, {edit(4, 2, "new")}, {message(2, "new" + text)});
+    d.published(10, {edit(5, 1, "new")}, {message(1, "new" + text)});
+    d.published(11, {edit(6, 200, "new")}, {message(200, "new" + text)});
+    d.page(8, 0, {message(1, "one"), message(2, "old"), message(3, "three")});
+    CHECK(d.shown(1) == lines{"1 new" + text});
+    CHECK(d.it.counters().stale_pages == 1);
+    REQUIRE(d.asked());
+    CHECK(d.asked()->after == room_seq{1});
+    // A message longer than all that may be remembered is, while it is the newest.
+    const std::string longest(limits::page_rewrites_max_bytes, 'y');
+    d.published(12, {edit(7, 2, "new")}, {message(2, longest)});
+    d.page(11, 1, {message(2, "new" + text), message(3, "three")});
+    CHECK(d.shown(1).at(1) == "2 " + longest);
+    CHECK(d.shown(1).at(2) == "3 three");
   }
 
   TEST_CASE("a message edited without end does not cost ever more: older frames leave the ring") {
@@ -298,6 +377,62 @@ TEST_SUITE("SPEC 1 what is read after an edit or delete shows it") {
     d.published(3, {removal(3, 1)}, {message(1, "")});
     CHECK(d.shown(2).size() == 3);
     CHECK(d.shown(1) == lines{"1 secret", "2 two", "3 gone"});
+  }
+}
+
+TEST_SUITE("SPEC 1 what is read after an erasure does not show it") {
+  const auto erased = [](delivery& d, std::int64_t commit) {
+    d.it.on(room_rewritten{lobby, room_no{5}, commit_no{commit}});
+    d.runs();
+  };
+  TEST_CASE("a reader that is behind gets it from the log, not from the recent frames") {
+    delivery d;
+    d.connects(1);
+    d.syncs(1, 0, 0, 1);
+    d.takes_frames[1] = false;
+    d.published(2, {message(1, "secret"), message(2, "two")});
+    erased(d, 3);
+    d.drains(1);
+    REQUIRE(d.asked());
+    CHECK(d.asked()->after == room_seq{0});
+    d.page(3, 0, {message(1, ""), message(2, "two")});
+    CHECK(d.shown(1) == lines{"1 ", "2 two"});
+    // And what comes after it is live.
+    d.published(4, {message(3, "three")});
+    CHECK(d.shown(1) == lines{"1 ", "2 two", "3 three"});
+    CHECK(d.reads.empty());
+  }
+  TEST_CASE("a page that was read before it is asked again") {
+    delivery d;
+    d.connects(1);
+    d.syncs(1, 0, 2, 8);
+    REQUIRE(d.asked());
+    erased(d, 9);
+    d.page(8, 0, {message(1, "secret"), message(2, "two")});
+    CHECK(d.shown(1).empty());
+    CHECK(d.it.counters().stale_pages == 1);
+    d.page(9, 0, {message(1, ""), message(2, "two")});
+    CHECK(d.shown(1) == lines{"1 ", "2 two"});
+    CHECK(d.reads.empty());
+  }
+  TEST_CASE("a publish from before it that comes late is read from the log") {
+    delivery d;
+    d.connects(1);
+    d.syncs(1, 0, 0, 1);
+    erased(d, 3);
+    d.published(2, {message(1, "secret")});
+    CHECK(d.shown(1).empty());
+    REQUIRE(d.asked());
+    d.page(3, 0, {message(1, "")});
+    CHECK(d.shown(1) == lines{"1 "});
+  }
+  TEST_CASE("of a room that nobody reads here it means nothing") {
+    delivery d;
+    erased(d, 3);
+    d.connects(1);
+    d.syncs(1, 0, 0, 4);
+    d.published(5, {message(1, "one")});
+    CHECK(d.shown(1) == lines{"1 one"});
   }
 }
 
