@@ -35,10 +35,18 @@ gateway_loop::response rest_presence(gateway_loop& g, gateway_loop::request_cont
   const auto users = user_ids_of(r.http);
   if (!users) co_return fail(r, users.error());
   const auto tenant = r.who.tenant->no;
-  auto asked = g.read(tenant, actors::presence_query{tenant, r.who.user, *users});
-  const auto answer = co_await std::move(asked);
-  if (const auto* failed = std::get_if<error>(&answer)) co_return fail(r, *failed);
-  const auto& known = std::get<store::presence_list>(answer).users;
+  std::vector<store::presence_list::item> known;
+  known.reserve(users->size());
+  while (known.size() < users->size()) {
+    // A slice at a time: of people in thousands of rooms not all fit one.
+    actors::presence_query rest{tenant, r.who.user, {}};
+    rest.users.assign(users->begin() + static_cast<std::ptrdiff_t>(known.size()), users->end());
+    auto asked = g.read(tenant, std::move(rest));
+    const auto answer = co_await std::move(asked);
+    if (const auto* failed = std::get_if<error>(&answer)) co_return fail(r, *failed);
+    const auto& slice = std::get<store::presence_list>(answer).users;
+    known.insert(known.end(), slice.begin(), slice.end());
+  }
   std::string out = R"({"users":[)";
   for (std::size_t at = 0; at < users->size(); ++at) {
     const auto& user = (*users)[at];

@@ -1,3 +1,4 @@
+#include "protocol/limits.hpp"
 #include "tests/store/store_fixture.hpp"
 
 #include <doctest/doctest.h>
@@ -32,6 +33,14 @@ class with_tenant : public store_fixture {
     std::vector<bool> out;
     for (const auto& item : list->users) out.push_back(item.visible);
     return out;
+  }
+  /// `n` groups of each of these, in turn.
+  void rooms_of(const std::vector<std::vector<user_id>>& members, std::size_t n) {
+    REQUIRE(writes().begin());
+    for (; n > 0; --n) {
+      for (const auto& some : members) REQUIRE(writes().create_room(a_room(tenant, some)));
+    }
+    REQUIRE(writes().commit());
   }
   tenant_no tenant;
 };
@@ -89,6 +98,51 @@ TEST_SUITE("SPEC 5 presence: what the store knows") {
     commit({row(tenant, group.no, 1, member_left_body{{"cyd"_user}, leave_reason::left})});
     CHECK(visible("ann", {"cyd"_user}) == std::vector{false});
     static_cast<void>(dm);
+  }
+  TEST_CASE_FIXTURE(with_tenant,
+                    "who is in very many rooms is compared with, and compares, alike") {
+    make_room(tenant, {"ann"_user, "bob"_user}, room_type::channel);
+    rooms_of({{"bob"_user}}, 500);
+    const auto shared = make_room(tenant, {"ann"_user, "bob"_user});
+    make_room(tenant, {"ann"_user, "cyd"_user});
+    CHECK(visible("ann", {"bob"_user, "cyd"_user}) == std::vector{true, true});
+    CHECK(visible("bob", {"ann"_user, "cyd"_user}) == std::vector{true, false});
+    // Between ann's oldest and newest room lie those of bob alone: hers are looked up one by one.
+    commit({row(tenant, shared.no, 1, member_left_body{{"bob"_user}, leave_reason::left})});
+    CHECK(visible("ann", {"bob"_user, "cyd"_user}) == std::vector{false, true});
+    CHECK(visible("bob", {"ann"_user}) == std::vector{false});
+    commit({row(tenant, shared.no, 2, member_joined_body{{"bob"_user}, member_role::member})});
+    CHECK(visible("ann", {"bob"_user}) == std::vector{true});
+  }
+  TEST_CASE_FIXTURE(with_tenant,
+                    "people in thousands of rooms are answered in slices, all of them") {
+    std::vector<user_id> crowd;
+    for (int n = 0; n < 30; ++n) crowd.emplace_back("crowd" + std::to_string(n));
+    rooms_of({{"ann"_user}, crowd}, 2000);
+    make_room(tenant, {"ann"_user, crowd.back()});
+    std::vector<bool> all;
+    std::size_t slices = 0;
+    while (all.size() < crowd.size()) {
+      const auto rest =
+          std::vector(crowd.begin() + static_cast<std::ptrdiff_t>(all.size()), crowd.end());
+      const auto slice = visible("ann", rest);
+      REQUIRE(!slice.empty());
+      REQUIRE(slice.size() <= rest.size());
+      all.insert(all.end(), slice.begin(), slice.end());
+      ++slices;
+    }
+    CHECK(slices > 1);
+    CHECK(slices < 10);
+    auto expected = std::vector<bool>(crowd.size(), false);
+    expected.back() = true;
+    CHECK(all == expected);
+  }
+  TEST_CASE_FIXTURE(with_tenant, "of an asker in more rooms than the bound the newest count") {
+    make_room(tenant, {"ann"_user, "bob"_user});
+    make_room(tenant, {"ann"_user, "cyd"_user});
+    rooms_of({{"ann"_user}}, limits::presence_max_rooms - 1);
+    CHECK(visible("ann", {"cyd"_user, "bob"_user}) == std::vector{true, false});
+    CHECK(visible("bob", {"ann"_user}) == std::vector{true});
   }
   TEST_CASE_FIXTURE(with_tenant, "an audience is the live dms and small groups, dms first") {
     const auto group = make_room(tenant, {"ann"_user, "bob"_user, "cyd"_user});
