@@ -11,6 +11,7 @@ import typing
 
 MAX_HEADER = 16 * 1024
 MAX_BODY = 64 * 1024  # what the runner configures
+MAX_BATCH_BODY = 128 * 1024
 MAX_FIELDS = 128
 
 OPEN, CLOSED, UPGRADED = "open", "closed", "upgraded"
@@ -388,6 +389,26 @@ served("chunks of exactly max_body", "contract 4, max_body", make(CHUNKED, body=
 refused("chunks of one byte more", "contract 4, max_body", make(CHUNKED, body=chunk(room_of(MAX_BODY + 1)) + LAST), 413)
 refused("many chunks of one byte more", "contract 4, max_body",
         make(CHUNKED, body="".join(chunk(c * 1024) for c in "x" * 64) + chunk("x") + LAST), 413)
+
+BATCH = "contract 4, max_batch_body"
+
+
+def batch(size, path="/v1/messages/batch", coding=False):
+    body = '{"messages":[{"room_id":"01890000-0000-7000-8000-000000000000","sender_id":"ann","content":"hi"}],"x":""}'
+    body = body[:-2] + "y" * (size - len(body)) + body[-2:]
+    fields = CHUNKED if coding else f"Content-Length: {size}"
+    return head(f"POST {path} HTTP/1.1", HOST, KEY, JSON, fields) + (chunk(body) + LAST if coding else body)
+
+
+served("a batch of exactly max_batch_body", BATCH, batch(MAX_BATCH_BODY))
+served("a batch of exactly max_batch_body in a chunk", BATCH, batch(MAX_BATCH_BODY, coding=True))
+served("a batch of exactly max_batch_body, without /v1", BATCH, batch(MAX_BATCH_BODY, "/messages/batch"))
+served("a batch of exactly max_batch_body, with a query", BATCH, batch(MAX_BATCH_BODY, "/v1/messages/batch?x=y"))
+refused("a batch of one byte more", BATCH, batch(MAX_BATCH_BODY + 1), 413)
+refused("a batch of one byte more in a chunk", BATCH, batch(MAX_BATCH_BODY + 1, coding=True), 413)
+refused("a batch to another path has its bound", BATCH, batch(MAX_BODY + 1, "/v1/messages/batches"), 413)
+add("a batch, and a request that is too large", BATCH,
+    batch(MAX_BATCH_BODY) + make(f"Content-Length: {MAX_BODY + 1}", body=""), (200, 413), CLOSED)
 
 # ── Transfer codings ────────────────────────────────────────────────────────────────────────────────────────────────
 
