@@ -47,6 +47,8 @@ node_actors::~node_actors() { stop(std::chrono::seconds{5}); }
 
 const node_gauges& node_actors::gauges() const { return context_->gauges; }
 const presence_table& node_actors::online() const { return context_->online; }
+const tenant_table& node_actors::tenants() const { return context_->tenants; }
+const read_pool& node_actors::readers() const { return *context_->readers; }
 std::shared_ptr<admission> node_actors::budget() const { return context_->budget; }
 
 bool node_actors::stop(std::chrono::milliseconds deadline) {

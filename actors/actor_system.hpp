@@ -6,6 +6,7 @@
 #include "actors/node_actors.hpp"
 #include "actors/presence_table.hpp"
 #include "actors/read_pool.hpp"
+#include "actors/tenant_table.hpp"
 
 #include <condition_variable>
 #include <memory>
@@ -24,6 +25,7 @@ struct actor_context {
   std::shared_ptr<admission> budget;
   std::unique_ptr<read_pool> readers;
   presence_table online;
+  tenant_table tenants;
   caf::actor_system_config config;
   std::unique_ptr<caf::actor_system> system;
   caf::actor storage;

@@ -105,19 +105,13 @@ void directory::on(call_no call, const read_result& answer, mono_time now) {
     authenticating_.erase(it);
     const auto say = [&](std::optional<error> failure) {
       ports_.answer(request->to.gateway,
-                    std::make_shared<const authenticated>(authenticated{
-                        request->to.call, request->digest, nullptr, std::move(failure)}));
+                    std::make_shared<const authenticated>(
+                        authenticated{request->to.call, nullptr, std::move(failure)}));
     };
     if (const auto* failed = std::get_if<error>(&answer)) return say(*failed);
     const auto& row = std::get<std::optional<store::tenant_row>>(answer);
     if (!row) return say({});
-    auto [tenant, fresh] = tenants_.try_emplace(row->no);
-    if (fresh) {
-      tenant->second = ++last_instance_;
-      ports_.spawn_tenant(tenant->second, row->no);
-    }
-    ports_.to_tenant(tenant->second,
-                     std::make_shared<const tenant_loaded>(tenant_loaded{request, *row}));
+    show_tenant(request, *row);
   }
 }
 
@@ -274,14 +268,30 @@ void directory::session_down(const user_key& user, instance_no instance) {
 void directory::on(const authenticate_ptr& m) {
   const auto call = ++last_call_;
   if (authenticating_.size() >= authentications_max ||
-      !ports_.read(call, tenant_no{}, credential_query{m->digest})) {
+      !ports_.read(call, tenant_no{}, credential_query{m->by})) {
     ports_.answer(m->to.gateway,
                   std::make_shared<const authenticated>(authenticated{
-                      m->to.call, m->digest, nullptr,
+                      m->to.call, nullptr,
                       unavailable("too many credentials are being checked", retry_soon)}));
     return;
   }
   authenticating_.emplace(call, m);
+}
+
+void directory::on(const tenant_changed_ptr& m) {
+  // Also of one that nobody has asked for: what is being read for somebody now may be older than this.
+  if (const auto* row = std::get_if<store::tenant_row>(&m->outcome)) show_tenant(nullptr, *row);
+}
+
+/// To the tenant's owner.
+void directory::show_tenant(authenticate_ptr request, const store::tenant_row& row) {
+  auto [tenant, fresh] = tenants_.try_emplace(row.no);
+  if (fresh) {
+    tenant->second = ++last_instance_;
+    ports_.spawn_tenant(tenant->second, row.no);
+  }
+  ports_.to_tenant(tenant->second,
+                   std::make_shared<const tenant_loaded>(tenant_loaded{std::move(request), row}));
 }
 
 void directory::tenant_down(tenant_no tenant, instance_no instance) {

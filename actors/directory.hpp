@@ -78,6 +78,7 @@ class directory {
   void on(const type_in_room_ptr& m);
   void on(const session_idle& m);
   void on(const authenticate_ptr& m);
+  void on(const tenant_changed_ptr& m);
   void on(call_no call, const read_result& answer, mono_time now);
   /// Actors that ended without being asked to.
   void room_down(const room_key& room, instance_no instance, mono_time now);
@@ -116,6 +117,7 @@ class directory {
   void forget(const room_key& room);
   void revive(const room_key& room, room_entry& entry, mono_time now);
   void revive_the_dead(mono_time now);
+  void show_tenant(authenticate_ptr request, const store::tenant_row& row);
 
   directory_ports& ports_;
   const directory_options options_;

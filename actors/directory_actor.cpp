@@ -30,6 +30,7 @@ class directory_actor final : public actor_base, private directory_ports {
             [this](const type_in_room_ptr& m) { directory_.on(m); },
             [this](const set_presence_ptr& m) { directory_.on(m); },
             [this](const authenticate_ptr& m) { directory_.on(m); },
+            [this](const tenant_changed_ptr& m) { directory_.on(m); },
             [this](const read_answer_message& m) { directory_.on(m.call, *m.result, now()); },
             [this](const room_retired& m) { directory_.on(m, now()); },
             [this](const room_absent& m) { directory_.on(m, now()); },

@@ -23,6 +23,15 @@ group_commit::group_commit(store::writer& writer, storage_ports& ports,
       ports_(ports),
       receipt_max_members_(receipt_max_members) {}
 
+void group_commit::on(const append_ptr& m) { queue_.push(m->row.tenant, m, bytes_of(m)); }
+
+void group_commit::on(const create_room_ptr& m) { queue_.push(m->room.tenant, m, bytes_of(m)); }
+
+void group_commit::on(const store_cursors_ptr& m) {
+  constexpr std::size_t bytes_a_cursor = 64;
+  cursors_.push(m->moves->user.tenant, m, bytes_a_cursor * (1 + m->moves->rooms.size()));
+}
+
 void group_commit::on(const close_room& m) {
   if (auto it = open_.find(m.room); it != open_.end() && it->second.gen == m.gen) open_.erase(it);
 }
@@ -37,7 +46,7 @@ bool group_commit::is_open(room_no room, generation gen) const {
 void group_commit::run() {
   if (ended_) return;
   run_opens();
-  if (ended_ || (queue_.empty() && cursors_.empty() && seen_.empty())) return;
+  if (ended_ || (queue_.empty() && cursors_.empty() && seen_.empty() && keys_used_.empty())) return;
   if (full_) {
     fail_all(no_space());
     return;
@@ -47,27 +56,7 @@ void group_commit::run() {
     failure_ = begun.error();
   } else {
     std::size_t rows = 0;
-    while (!failure_ && !queue_.empty() && rows < limits::commit_max_rows) {
-      executed_.push_back(std::move(queue_.front()));
-      queue_.pop_front();
-      ++rows;
-      if (!execute(executed_.back())) break;
-    }
-    while (!failure_ && !cursors_.empty() && rows < limits::commit_max_rows) {
-      const auto moves = std::move(cursors_.front());
-      cursors_.pop_front();
-      rows += moves->moves->rooms.size();
-      if (!execute_cursors(moves)) break;
-    }
-    while (!failure_ && !seen_.empty() && rows < limits::commit_max_rows) {
-      const auto m = std::move(seen_.front());
-      seen_.pop_front();
-      ++rows;
-      if (auto done = writer_.store_last_seen(m->user.tenant, m->user.user, m->at);
-          !done && !note(done.error(), [](const error&) {}))
-        break;
-    }
-    if (!failure_) {
+    if (fill(rows)) {
       if (auto done = writer_.commit(); done) {
         ++counters_.commits;
         counters_.rows += rows;
@@ -93,6 +82,42 @@ void group_commit::run() {
     return;
   }
   fail_all(unavailable("the write failed", retry_soon));
+}
+
+bool group_commit::fill(std::size_t& rows) {
+  constexpr auto all = limits::commit_max_rows;
+  const bool last_class_waits = !seen_.empty() || !keys_used_.empty();
+  const auto for_last = last_class_waits ? all / limits::commit_lower_share : 0;
+  const auto for_cursors = cursors_.empty() ? 0 : all / limits::commit_lower_share;
+  for (std::size_t bytes = 0; !queue_.empty() && rows < all - for_cursors - for_last &&
+                              bytes < limits::commit_max_bytes;) {
+    executed_.push_back(queue_.pop());
+    rows += rows_of(executed_.back());
+    bytes += bytes_of(executed_.back());
+    if (!execute(executed_.back())) return false;
+  }
+  while (!cursors_.empty() && rows < all - for_last) {
+    const auto moves = cursors_.pop();
+    rows += moves->moves->rooms.size();
+    if (!execute_cursors(moves)) return false;
+  }
+  // Nobody hears of these: what is refused is passed over.
+  const auto passed_over = [](const error&) {};
+  while (!seen_.empty() && rows < all) {
+    const auto m = std::move(seen_.front());
+    seen_.pop_front();
+    ++rows;
+    auto done = writer_.store_last_seen(m->user.tenant, m->user.user, m->at);
+    if (!done && !note(done.error(), passed_over)) return false;
+  }
+  while (!keys_used_.empty() && rows < all) {
+    const auto m = std::move(keys_used_.front());
+    keys_used_.pop_front();
+    ++rows;
+    auto done = writer_.store_key_used(m->tenant, m->key, m->at);
+    if (!done && !note(done.error(), passed_over)) return false;
+  }
+  return true;
 }
 
 void group_commit::run_opens() {
@@ -125,6 +150,30 @@ void group_commit::run_opens() {
   }
 }
 
+std::size_t group_commit::rows_of(const item& m) {
+  const auto* a = std::get_if<append_ptr>(&m);
+  return a == nullptr ? 1 : 1 + (*a)->also.size();
+}
+
+std::size_t group_commit::bytes_of(const item& m) {
+  const auto of_row = [](const store::append_row& row) {
+    auto bytes = small_item_bytes;
+    if (const auto* b = std::get_if<message_body>(&row.e.body))
+      bytes += b->content.size() + b->meta.value.size();
+    if (const auto* b = std::get_if<message_edited_body>(&row.e.body))
+      bytes += b->content.size() + b->meta.value.size();
+    return bytes;
+  };
+  if (const auto* a = std::get_if<append_ptr>(&m)) {
+    auto bytes = of_row((*a)->row);
+    for (const auto& row : (*a)->also) bytes += of_row(row);
+    return bytes;
+  }
+  if (const auto* c = std::get_if<create_room_ptr>(&m))
+    return small_item_bytes * (1 + (*c)->room.members.size());
+  return small_item_bytes;
+}
+
 /// Sorts a failed write: true when only this item failed.
 bool group_commit::note(const store::write_error& e,
                         const std::function<void(const error&)>& fail_item) {
@@ -150,6 +199,15 @@ bool group_commit::execute(const item& m) {
       });
       if (go_on) executed_.pop_back();
       return go_on;
+    }
+    for (const auto& row : p.also) {
+      if (auto done = writer_.append(row); !done) {
+        // The rows before it are in the transaction: only with all of that can they be undone.
+        failure_ = done.error();
+        if (failure_->scope == store::failure_scope::item)
+          failure_->scope = store::failure_scope::batch;
+        return false;
+      }
     }
     auto [it, fresh] = touched_.try_emplace(p.row.room, touched_room{p.instance, p.gen, p.no});
     if (fresh) touched_order_.push_back(p.row.room);
@@ -184,6 +242,19 @@ bool group_commit::execute(const item& m) {
       return go_on;
     }
     created_.push_back({*c, std::move(*done)});
+    return true;
+  }
+  if (const auto* c = std::get_if<change_tenant_ptr>(&m)) {
+    auto done = writer_.change_tenant((*c)->change);
+    if (!done) {
+      const bool go_on = note(done.error(), [&](const error& why) {
+        ports_.to_gateway((*c)->to.gateway,
+                          std::make_shared<const tenant_changed>(tenant_changed{(*c)->to.call, why}));
+      });
+      if (go_on) executed_.pop_back();
+      return go_on;
+    }
+    changes_.push_back({*c, std::move(*done)});
     return true;
   }
   const auto& t = std::get<create_tenant_ptr>(m);
@@ -253,6 +324,7 @@ void group_commit::succeed(commit_no no) {
     ports_.to_gateway(t.asked->to.gateway,
                       std::make_shared<const tenant_created>(tenant_created{t.asked->to.call, t.no}));
   }
+  for (const auto& c : changes_) show_change(c);
   show_cursors();
   for (auto& [asked, outcomes] : cursor_results_) answer_cursors(asked, std::move(outcomes));
   executed_.clear();
@@ -262,7 +334,25 @@ void group_commit::succeed(commit_no no) {
   deleted_.clear();
   created_.clear();
   tenants_.clear();
+  changes_.clear();
   cursor_results_.clear();
+}
+
+/// The owner hears of it before who asked: a gateway that is told «done» is not far from knowing it.
+void group_commit::show_change(const changed_item& c) {
+  const auto& change = c.asked->change;
+  auto m = std::make_shared<const tenant_changed>(tenant_changed{c.asked->to.call, c.row});
+  const auto revoked = [&](const user_id& user, utc_time before) {
+    ports_.show(std::make_shared<const user_revoked>(user_revoked{{c.row.no, user}, before}));
+  };
+  if (const auto* r = std::get_if<store::tenant_change::revoke_user>(&change.what)) {
+    revoked(r->user, r->before);
+  } else if (const auto* e = std::get_if<store::tenant_change::erase_user>(&change.what)) {
+    revoked(e->user, change.at);
+  } else {
+    ports_.to_directory(m);
+  }
+  ports_.to_gateway(c.asked->to.gateway, std::move(m));
 }
 
 /// The transaction is certainly not stored: everyone in it hears so, and, when there is no space, all who wait.
@@ -272,16 +362,16 @@ void group_commit::fail_all(const error& why) {
   deleted_.clear();
   created_.clear();
   tenants_.clear();
+  changes_.clear();
   for (const auto& m : executed_) refuse(m, why);
   executed_.clear();
   for (const auto& [m, outcomes] : cursor_results_) refuse(m, why);
   cursor_results_.clear();
   if (full_) {
-    for (const auto& m : queue_) refuse(m, why);
-    queue_.clear();
-    for (const auto& m : cursors_) refuse(m, why);
-    cursors_.clear();
+    while (!queue_.empty()) refuse(queue_.pop(), why);
+    while (!cursors_.empty()) refuse(cursors_.pop(), why);
     seen_.clear();
+    keys_used_.clear();
   }
   for (auto& [instance, m] : lost_) ports_.to_room(instance, std::move(m));
   lost_.clear();
@@ -294,6 +384,9 @@ void group_commit::refuse(const item& m, const error& why) {
     close_generation((*d)->room, (*d)->instance, (*d)->gen, why);
   } else if (const auto* c = std::get_if<create_room_ptr>(&m)) {
     ports_.to_gateway((*c)->to.gateway, std::make_shared<const created>(created{(*c)->to.call, why}));
+  } else if (const auto* changed = std::get_if<change_tenant_ptr>(&m)) {
+    ports_.to_gateway((*changed)->to.gateway, std::make_shared<const tenant_changed>(
+                                                  tenant_changed{(*changed)->to.call, why}));
   } else {
     const auto& t = std::get<create_tenant_ptr>(m);
     ports_.to_gateway(t->to.gateway,
@@ -365,6 +458,19 @@ void group_commit::maintain(mono_time now, utc_time utc) {
       ports_.writable(false);
     }
   }
+  if (!ended_) show_jobs(writer_.take_job_news());
+}
+
+void group_commit::show_jobs(const store::job_news& news) {
+  for (const auto& r : news.rewritten) ports_.show(room_rewritten{r.room, r.no, r.commit});
+  for (const auto& d : news.departures) {
+    // If it is lost, the job names it again: nobody waits for the answer.
+    auto m = std::make_shared<room_command>();
+    m->room = d.room;
+    m->what = remove_member_command{d.user, true};
+    ports_.to_directory(room_command_ptr{std::move(m)});
+  }
+  jobs_go_on_ = news.more;
 }
 
 }  // namespace parley::actors

@@ -3,10 +3,16 @@
 /// while the last commit ran is the next one; no timer. No CAF, no clock, no SQL.
 /// Owner      the storage actor, on its own thread; not thread-safe.
 /// Invariants an append is executed only in the room's open generation; a generation that lost one entry is closed at
-///            once, so nothing behind the lost one is ever stored. Answers leave after the commit they report.
-/// Bound      a commit takes ≤ limits::commit_max_rows items; the queue is bounded by the admission credit of what is in
-///            it (gateways) and by each room's pending bound.
+///            once, so nothing behind the lost one is ever stored. The rows of one append are all in one commit, or none
+///            is. Answers leave after the commit they report.
+/// Classes    sends and all else that is a tenant's command; then cursors; then what nobody waits for; between commits the
+///            jobs. A higher class leaves a lower one that waits a sixteenth of the rows, so that none starves.
+/// Fairness   within a class tenants take turns (fair_queue); what one tenant asked is done in the order in which it came.
+/// Bound      a commit takes ≤ limits::commit_max_rows rows and ≤ limits::commit_max_bytes of sends, and what belongs to
+///            the last of them; the queue is bounded by the admission credit of what is in it (gateways; a tenant has a
+///            share of its own) and by each room's pending bound.
 
+#include "actors/fair_queue.hpp"
 #include "actors/messages.hpp"
 #include "protocol/seams.hpp"
 #include "store/store.hpp"
@@ -35,8 +41,15 @@ class storage_ports {
   virtual void to_gateway(gateway_no gateway, cursors_stored_ptr m) = 0;
   virtual void to_gateway(gateway_no gateway, created_ptr m) = 0;
   virtual void to_gateway(gateway_no gateway, tenant_created_ptr m) = 0;
-  virtual void publish(publish_ptr m) = 0;     ///< to each gateway
-  virtual void show(cursors_shown_ptr m) = 0;  ///< to each gateway
+  virtual void to_gateway(gateway_no gateway, tenant_changed_ptr m) = 0;
+  /// A change that the tenant's owner must hear of.
+  virtual void to_directory(tenant_changed_ptr m) = 0;
+  /// From nobody who waits for the answer.
+  virtual void to_directory(room_command_ptr m) = 0;
+  virtual void publish(publish_ptr m) = 0;         ///< to each gateway
+  virtual void show(cursors_shown_ptr m) = 0;      ///< to each gateway
+  virtual void show(user_revoked_ptr m) = 0;       ///< to each gateway
+  virtual void show(const room_rewritten& m) = 0;  ///< to each gateway
   /// There is space again, or no more (I10).
   virtual void writable(bool yes) = 0;
   /// I10: outcome unknown. The process ends at once; if this returns (the simulation), group_commit does nothing more.
@@ -57,27 +70,38 @@ class group_commit {
   group_commit(store::writer& writer, storage_ports& ports, std::int64_t receipt_max_members = 50);
 
   void on(const open_room_ptr& m) { opens_.push_back(m); }
-  void on(const append_ptr& m) { queue_.emplace_back(m); }
-  void on(const delete_room_ptr& m) { queue_.emplace_back(m); }
-  void on(const create_room_ptr& m) { queue_.emplace_back(m); }
-  void on(const create_tenant_ptr& m) { queue_.emplace_back(m); }
-  void on(const store_cursors_ptr& m) { cursors_.push_back(m); }
+  void on(const append_ptr& m);
+  void on(const delete_room_ptr& m) { queue_.push(m->tenant, m, small_item_bytes); }
+  void on(const create_room_ptr& m);
+  void on(const create_tenant_ptr& m) { queue_.push(tenant_no{}, m, small_item_bytes); }
+  void on(const change_tenant_ptr& m) { queue_.push(m->tenant, m, small_item_bytes); }
+  void on(const store_cursors_ptr& m);
   void on(const store_last_seen_ptr& m) { seen_.push_back(m); }
+  void on(const key_used_ptr& m) { keys_used_.push_back(m); }
   void on(const close_room& m);
 
   [[nodiscard]] bool has_work() const {
-    return !opens_.empty() || !queue_.empty() || !cursors_.empty() || !seen_.empty();
+    return !opens_.empty() || !queue_.empty() || !cursors_.empty() || !seen_.empty() ||
+           !keys_used_.empty();
   }
   /// Answers the openings, then commits once what is queued, sends before cursors.
   void run();
   /// Between commits, at least once a second: checkpoint, mark, clean-up; a probe while there is no space.
   void maintain(mono_time now, utc_time utc);
+  /// There is more to do between commits, without waiting for the next one.
+  [[nodiscard]] bool jobs_go_on() const { return jobs_go_on_; }
 
+  [[nodiscard]] std::size_t queued() const {
+    return opens_.size() + queue_.size() + cursors_.size() + seen_.size() + keys_used_.size();
+  }
   [[nodiscard]] const commit_counters& counters() const { return counters_; }
   [[nodiscard]] bool ended() const { return ended_; }
 
  private:
-  using item = std::variant<append_ptr, delete_room_ptr, create_room_ptr, create_tenant_ptr>;
+  /// About what a row takes beside its texts; what a command without any counts.
+  static constexpr std::size_t small_item_bytes = 256;
+  using item =
+      std::variant<append_ptr, delete_room_ptr, create_room_ptr, create_tenant_ptr, change_tenant_ptr>;
   struct open_log {
     generation gen;
     instance_no instance;
@@ -99,8 +123,16 @@ class group_commit {
     create_tenant_ptr asked;
     tenant_no no;
   };
+  struct changed_item {
+    change_tenant_ptr asked;
+    store::tenant_row row;
+  };
 
   void run_opens();
+  /// Executes what one commit takes; false: all of it failed with `failure_`.
+  bool fill(std::size_t& rows);
+  [[nodiscard]] static std::size_t bytes_of(const item& m);
+  [[nodiscard]] static std::size_t rows_of(const item& m);
   /// False: the whole transaction failed with `failure_`.
   bool execute(const item& m);
   bool execute_cursors(const store_cursors_ptr& m);
@@ -111,6 +143,8 @@ class group_commit {
   [[nodiscard]] bool is_open(room_no room, generation gen) const;
   void answer_cursors(const store_cursors_ptr& m, std::vector<cursor_outcome> outcomes);
   void show_cursors();
+  void show_change(const changed_item& c);
+  void show_jobs(const store::job_news& news);
   void succeed(commit_no no);
   void fail_all(const error& why);
 
@@ -118,12 +152,14 @@ class group_commit {
   storage_ports& ports_;
   const std::int64_t receipt_max_members_;
   std::deque<open_room_ptr> opens_;
-  std::deque<item> queue_;
-  std::deque<store_cursors_ptr> cursors_;
+  fair_queue<item> queue_{limits::commit_turn_bytes};
+  fair_queue<store_cursors_ptr> cursors_{limits::commit_turn_bytes};
   std::deque<store_last_seen_ptr> seen_;  ///< nobody waits for these
+  std::deque<key_used_ptr> keys_used_;    ///< nor for these
   std::unordered_map<room_no, open_log> open_;
   generation last_generation_{};
   bool full_ = false;
+  bool jobs_go_on_ = false;
   bool ended_ = false;
   commit_counters counters_;
 
@@ -133,6 +169,7 @@ class group_commit {
   std::vector<room_no> touched_order_;
   std::vector<created_item> created_;
   std::vector<tenant_item> tenants_;
+  std::vector<changed_item> changes_;
   std::vector<deleted_item> deleted_;
   std::vector<std::pair<store_cursors_ptr, std::vector<cursor_outcome>>> cursor_results_;
   std::vector<std::pair<instance_no, lost_ptr>> lost_;  // told after the commit, so after `committed`

@@ -9,7 +9,9 @@
 ///   session   → directory   session_idle
 ///   room      → storage     open_room, append, delete_room, close_room
 ///   storage   → room        opened, committed, lost, deleted
-///   gateway   → storage     create_room, create_tenant      storage → gateway    created, tenant_created
+///   gateway   → storage     create_room, create_tenant, change_tenant, key_used
+///   storage   → gateway     created, tenant_created, tenant_changed; each: user_revoked, room_rewritten
+///   storage   → directory   tenant_changed, room_command    tenant  → gateways   tenant_updated (each)
 ///   session   → storage     store_cursors, store_last_seen  storage → session    cursors_stored
 ///   room      → gateways    replies (one), publish (each)   storage → gateways   publish (a room's creation)
 ///   session   → gateways    attached, receipt, session_done, close_connection (one); presence_shown, typing_shown (each)
@@ -17,6 +19,8 @@
 ///   any       → readers     read_request                    readers → asker      read_answer
 
 #include "actors/admission.hpp"
+#include "actors/tenant_config.hpp"
+#include "actors/tenant_meters.hpp"
 #include "protocol/entry.hpp"
 #include "protocol/errors.hpp"
 #include "protocol/hash.hpp"
@@ -27,6 +31,8 @@
 #include "protocol/wire_frame.hpp"
 #include "store/store.hpp"
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -90,6 +96,7 @@ struct add_members_command {
 };
 struct remove_member_command {
   user_id user;
+  bool erased = false;  ///< all that is kept of this user goes; nobody waits for an answer
 };
 struct update_member_command {
   user_id user;
@@ -206,8 +213,9 @@ using opened_ptr = std::shared_ptr<const opened>;
 struct append {
   instance_no instance;
   generation gen;
-  entry_no no;
+  entry_no no;  ///< of the last of its rows
   store::append_row row;
+  std::vector<store::append_row> also{};  ///< what follows it: all of it is stored, in one commit, or none
 };
 using append_ptr = std::shared_ptr<const append>;
 struct delete_room {
@@ -272,32 +280,95 @@ using tenant_created_ptr = std::shared_ptr<const tenant_created>;
 
 /// What a gateway must know of a tenant to judge a request without asking; immutable, replaced as a whole.
 struct tenant_snapshot {
+  struct api_key {
+    key_id id;
+    sha256_digest digest{};
+  };
+  struct jwt_key {
+    key_id id;
+    std::string secret;  ///< never shown, never logged
+  };
   tenant_no no;
   tenant_id id;
   std::string name;
-  bool disabled = false;
-  std::optional<std::uint32_t> max_connections_per_user{};
-  std::shared_ptr<admission> budget;  ///< this tenant's share of the node's admission credit
+  bool disabled = false;      ///< or deleted: no credential of it is good
+  std::int64_t revision = 0;  ///< a greater one is newer
+  tenant_config config{};
+  std::vector<api_key> api_keys{};
+  std::vector<jwt_key> jwt_keys{};
+  std::shared_ptr<admission> budget{};      ///< this tenant's share of the node's admission credit
+  std::shared_ptr<tenant_meters> meters{};  ///< the same in all snapshots of a tenant
 };
 using tenant_snapshot_ptr = std::shared_ptr<const tenant_snapshot>;
+/// By what a credential names its tenant: the digest of an API key as sent, or a JWT's `tid` or `kid`.
+using tenant_name = std::variant<sha256_digest, tenant_id, key_id>;
 struct authenticate {
   reply_to to;
-  sha256_digest digest{};  ///< of the API key as sent
+  tenant_name by;
 };
 using authenticate_ptr = std::shared_ptr<const authenticate>;
+/// `request` nullptr: nobody asked, it has changed.
 struct tenant_loaded {
   authenticate_ptr request;
   store::tenant_row row;
 };
 using tenant_loaded_ptr = std::shared_ptr<const tenant_loaded>;
-/// nullptr: no such key (or a tenant that is disabled: the same answer).
+/// The tenant of that name, as it is now; nullptr: nobody's name. Whether the credential is good is the gateway's to say.
 struct authenticated {
   call_no call;
-  sha256_digest digest{};
   tenant_snapshot_ptr tenant;
   std::optional<error> failure{};  ///< could not be read
 };
 using authenticated_ptr = std::shared_ptr<const authenticated>;
+/// To each gateway, after the commit: connections of a tenant, key or user that is not good any more are to be closed.
+struct tenant_updated {
+  tenant_snapshot_ptr tenant;
+};
+struct user_revoked {
+  user_key user;
+  utc_time before;
+};
+using user_revoked_ptr = std::shared_ptr<const user_revoked>;
+/// To each gateway: this user's connections are to be closed; of those made with a credential that was issued at or after
+/// `before`, none. The last gateway tells `to` how many there were.
+struct disconnect_user {
+  user_key user;
+  std::optional<utc_time> before{};
+  reply_to to;
+  std::shared_ptr<std::atomic<std::size_t>> waiting;  ///< gateways
+  std::shared_ptr<std::atomic<std::size_t>> closed;
+};
+using disconnect_user_ptr = std::shared_ptr<const disconnect_user>;
+struct disconnected {
+  call_no call;
+  std::size_t closed = 0;
+};
+struct change_tenant {
+  reply_to to;
+  store::tenant_change change;
+  tenant_no tenant{};  ///< behind what this tenant has queued; 0: not known, in no order with it
+};
+using change_tenant_ptr = std::shared_ptr<const change_tenant>;
+/// To who asked; and, if it was done, to the directory, which tells the tenant's owner.
+struct tenant_changed {
+  call_no call;
+  std::variant<error, store::tenant_row> outcome;
+};
+using tenant_changed_ptr = std::shared_ptr<const tenant_changed>;
+/// An API key was used. Not answered; once a minute and key is enough.
+struct key_used {
+  tenant_no tenant;
+  key_id key;
+  utc_time at;
+};
+using key_used_ptr = std::shared_ptr<const key_used>;
+/// Messages of this room read otherwise in every snapshot from this commit on: what was read before is stale, and there is
+/// no log entry that says so (an erasure). To each gateway, after the commit.
+struct room_rewritten {
+  room_key room;
+  room_no no;
+  commit_no commit;
+};
 
 // ---- sessions -----------------------------------------------------------------------------------------------------
 
@@ -513,7 +584,16 @@ struct audience_query {
   user_id user;
   std::int64_t max_members = 0;
 };
-/// When these were last seen; for `self` only of whom it shares a dm or group with.
+/// Before members come: see store::reader::in_too_many_rooms.
+struct room_limit_query {
+  room_key room;
+  std::vector<user_id> users;
+  std::optional<user_id> caller{};
+  bool joins = false;
+  std::uint32_t max = 0;
+};
+/// When these were last seen; for `self` only of whom it shares a dm or group with. The answer may be only of the first of
+/// them (store::reader::presence).
 struct presence_query {
   tenant_no tenant;
   std::optional<user_id> self;  ///< nullopt: the backend, which sees all
@@ -530,7 +610,12 @@ struct lookup_query {
   std::optional<message_id> target{};  ///< which message is to be changed
 };
 struct credential_query {
-  sha256_digest digest{};
+  tenant_name by;
+};
+/// Since when this user's credentials are good.
+struct revocation_query {
+  tenant_no tenant;
+  user_id user;
 };
 struct tenant_query {
   tenant_id id;
@@ -539,11 +624,30 @@ struct tenants_query {
   std::size_t limit = 0;
   std::string cursor;
 };
+struct tenant_usage_query {
+  std::size_t limit = 0;
+  std::string cursor;
+};
+struct job_query {
+  std::string id;
+};
+/// Newest first.
+struct jobs_query {
+  std::size_t limit = 0;
+  std::string cursor;
+};
+/// A part of all that is kept of a user, as NDJSON; the next one from `next_cursor` on, until that is empty.
+struct user_export_query {
+  tenant_no tenant;
+  user_id user;
+  std::string cursor;
+};
 
 using read_query =
     std::variant<positions_query, check_query, page_query, room_query, exists_query, rooms_query,
                  members_query, history_query, message_query, lookup_query, credential_query,
-                 tenant_query, tenants_query, audience_query, presence_query>;
+                 tenant_query, tenants_query, audience_query, presence_query, tenant_usage_query,
+                 revocation_query, job_query, jobs_query, user_export_query, room_limit_query>;
 
 struct page_frames {
   commit_no snapshot;
@@ -553,7 +657,7 @@ struct page_frames {
   bool complete = true;
   room_seq after;  ///< frames[0] has seq after + 1
   std::vector<frame_ptr> frames;
-  std::vector<std::pair<room_seq, room_seq>> edits{};  ///< which of them are edits, of which message
+  std::vector<entry> edits{};  ///< those of the frames that are edits, ascending, without their texts
 };
 struct lookup_result {
   store::sender_lookup found;
@@ -571,11 +675,19 @@ struct history_json {
 struct members_result_page {
   store::member_list list;
 };
+/// nullopt in read_result: the tenant has never heard of this user.
+struct export_lines {
+  std::string lines;  ///< each one JSON object and a line feed
+  std::string next_cursor;
+};
 using read_result =
     std::variant<error, store::positions, store::checked_rooms, page_frames,
                  std::optional<store::room_view>, bool, store::room_list, members_result_page,
-                 history_json, std::optional<entry>, lookup_result, std::optional<store::tenant_row>,
-                 store::tenant_list, store::audience, store::presence_list>;
+                 history_json, std::optional<entry>, lookup_result,
+                 std::optional<store::tenant_row>, store::tenant_list, store::audience,
+                 store::presence_list, store::tenant_usage_list, std::optional<utc_time>,
+                 std::optional<store::job_row>, store::job_list, std::optional<export_lines>,
+                 std::optional<user_id>>;
 
 /// The answer to a query, with the asker's own number for it.
 struct read_answer {

@@ -12,6 +12,7 @@ namespace parley::actors {
 /// Messages that only shells know.
 struct flush_tick {};     ///< storage to itself: commit what has queued up
 struct maintain_tick {};  ///< storage to itself
+struct job_tick {};       ///< storage to itself
 struct directory_tick {};
 struct session_tick {    ///< session to itself: what it wanted to be woken for
   std::uint64_t no = 0;  ///< the latest counts
@@ -33,6 +34,7 @@ struct actor_failed {  ///< to the directory: an exception left a handler
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::flush_tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::maintain_tick)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::job_tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::directory_tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::session_tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::stop_signal)
@@ -78,3 +80,11 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::session_lost)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::authenticate_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::tenant_loaded_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::authenticated_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::disconnected)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::disconnect_user_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::tenant_changed_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::change_tenant_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::user_revoked_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::tenant_updated)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::key_used_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::room_rewritten)

@@ -42,27 +42,34 @@ fresh_tenant make_tenant(std::string_view name, std::string config, const secret
   fresh.row.config = std::move(config);
   fresh.row.created_at = now;
 
-  fresh.secrets.api_key = make_token("sk_", key_bytes, random);
-  fresh.secrets.jwt_secret = make_token("jwts_", key_bytes, random);
-  std::array<std::uint8_t, webhook_bytes> webhook{};
-  random.fill(webhook);
-  fresh.secrets.webhook_secret = "whsec_" + base64(webhook);
-
-  const auto credential = [&](std::string_view kind) {
-    store::new_credential c;
-    c.id = key_id{"key_" + make_hex(id_bytes, random)};
-    c.kind = kind;
-    return c;
-  };
-  auto api_key = credential("api_key");
-  api_key.digest = sha256(fresh.secrets.api_key);
-  fresh.row.credentials.push_back(std::move(api_key));
-  for (const auto& [kind, secret] : {std::pair{"jwt_secret", &fresh.secrets.jwt_secret},
+  for (const auto& [kind, secret] : {std::pair{"api_key", &fresh.secrets.api_key},
+                                     std::pair{"jwt_secret", &fresh.secrets.jwt_secret},
                                      std::pair{"webhook_secret", &fresh.secrets.webhook_secret}}) {
-    auto sealed = credential(kind);
-    sealed.sealed = seal(key, *secret, seal_context(fresh.row.id, sealed.id), random);
-    fresh.row.credentials.push_back(std::move(sealed));
+    auto made = make_credential(kind, fresh.row.id, key, random);
+    *secret = std::move(made.secret);
+    fresh.row.credentials.push_back(std::move(made.row));
   }
+  return fresh;
+}
+
+fresh_credential make_credential(std::string_view kind, const tenant_id& tenant,
+                                 const secret_key& key, random_source& random) {
+  fresh_credential fresh;
+  fresh.row.id = key_id{"key_" + make_hex(id_bytes, random)};
+  fresh.row.kind = kind;
+  if (kind == "api_key") {
+    fresh.secret = make_token("sk_", key_bytes, random);
+    fresh.row.digest = sha256(fresh.secret);
+    return fresh;
+  }
+  if (kind == "jwt_secret") {
+    fresh.secret = make_token("jwts_", key_bytes, random);
+  } else {
+    std::array<std::uint8_t, webhook_bytes> webhook{};
+    random.fill(webhook);
+    fresh.secret = "whsec_" + base64(webhook);
+  }
+  fresh.row.sealed = seal(key, fresh.secret, seal_context(tenant, fresh.row.id), random);
   return fresh;
 }
 

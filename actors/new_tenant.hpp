@@ -25,6 +25,14 @@ struct fresh_tenant {
 [[nodiscard]] fresh_tenant make_tenant(std::string_view name, std::string config,
                                        const secret_key& key, utc_time now, random_source& random);
 
+/// One more credential of a kind (`api_key`, `jwt_secret`, `webhook_secret`); its secret is shown once.
+struct fresh_credential {
+  store::new_credential row;
+  std::string secret;
+};
+[[nodiscard]] fresh_credential make_credential(std::string_view kind, const tenant_id& tenant,
+                                               const secret_key& key, random_source& random);
+
 /// What a sealed credential is bound to: moved to another tenant or key id, it does not open.
 [[nodiscard]] std::string seal_context(const tenant_id& tenant, const key_id& key);
 

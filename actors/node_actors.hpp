@@ -8,6 +8,8 @@
 #include "actors/read_pool.hpp"
 #include "actors/room.hpp"
 #include "actors/session.hpp"
+#include "actors/tenant_table.hpp"
+#include "actors/tally.hpp"
 #include "protocol/ids.hpp"
 #include "protocol/seams.hpp"
 #include "store/store.hpp"
@@ -21,15 +23,26 @@
 
 namespace parley::actors {
 
-/// What all threads may look at: atomics only.
+/// What all threads may look at: atomics, and tallies of the storage thread.
 struct node_gauges {
   std::atomic<bool> writable{true};
+  std::atomic<bool> corrupt{false};  ///< the file is damaged
   std::atomic<std::int64_t> commit_queue_age_ms{
       0};  ///< of the oldest message in the last commit; 0: nothing waits
   std::atomic<std::uint64_t> commits{0};
   std::atomic<std::uint64_t> rows{0};
   std::atomic<std::uint64_t> failed_commits{0};
+  std::atomic<std::int64_t> commit_queue_items{0};  ///< taken from the mailbox and not yet written
+  std::atomic<std::uint64_t> stale_appends{0};
+  std::atomic<std::uint64_t> lost_generations{0};
   std::atomic<std::int64_t> wal_pages{0};
+  std::atomic<std::int64_t> database_pages{0};
+  std::atomic<std::uint64_t> checkpoint_pieces{0};
+  std::atomic<std::uint64_t> checkpoint_restarts{0};
+  std::atomic<std::uint64_t> checkpoints_busy{0};
+  std::atomic<std::int64_t> checkpoint_time_ns{0};
+  histogram commit_time{latency_bounds_ns};  ///< from a group's first row to its last answer
+  histogram commit_rows{row_bounds};         ///< a group
   std::atomic<std::int64_t> live_rooms{0};  ///< actors alive; tests count them
   std::atomic<std::int64_t> live_sessions{0};
   std::atomic<std::int64_t> live_tenants{0};
@@ -44,6 +57,7 @@ struct node_actors_options {
   std::int64_t receipt_max_members = 50;
   read_pool_options readers;
   std::size_t scheduler_threads = 2;  ///< 0: no threads at all, the caller runs the actors (tests)
+  secret_key sealing_key{};  ///< opens tenants' JWT secrets
   std::size_t admission_rows = limits::admission_max_rows;
   std::size_t admission_bytes = limits::admission_max_bytes;
   std::chrono::milliseconds maintain_interval{200};
@@ -67,6 +81,9 @@ class node_actors {
   [[nodiscard]] const node_gauges& gauges() const;
   [[nodiscard]] std::shared_ptr<admission> budget() const;
   [[nodiscard]] const presence_table& online() const;
+  [[nodiscard]] const tenant_table& tenants() const;
+  /// Until stop().
+  [[nodiscard]] const read_pool& readers() const;
 
   /// After the gateways have stopped: ends sessions, rooms, then storage (its last commit, the checkpoint, the clean
   /// mark). False: not within `deadline`; the process should end without more manners.

@@ -15,6 +15,7 @@ struct read_pool::impl {
   struct job {
     read_query query;
     done when_done;
+    mono_time submitted = std::chrono::steady_clock::now();
   };
   read_pool_options options;
   std::vector<std::unique_ptr<store::reader>> readers;
@@ -26,6 +27,8 @@ struct read_pool::impl {
   bool stopping = false;
   std::atomic<std::uint64_t> served{0};
   std::atomic<std::uint64_t> refused{0};
+  histogram waited{latency_bounds_ns};  // both moved with the lock held
+  histogram ran{latency_bounds_ns};
   std::vector<std::thread> threads;
 
   /// Of the tenant whose turn it is. The lock is held.
@@ -41,7 +44,12 @@ struct read_pool::impl {
     } else {
       turns.push_back(tenant);
     }
+    waited.observe(since(next.submitted));
     return next;
+  }
+  static std::uint64_t since(mono_time then) {
+    return static_cast<std::uint64_t>(
+        std::chrono::nanoseconds{std::chrono::steady_clock::now() - then}.count());
   }
   void run(store::reader& reader, job next) {
     read_result answer = error{};
@@ -61,8 +69,10 @@ struct read_pool::impl {
       if (stopping) return;
       auto next = take_next();
       lock.unlock();
+      const auto began = std::chrono::steady_clock::now();
       run(reader, std::move(next));
       lock.lock();
+      ran.observe(since(began));
     }
   }
 };
@@ -110,7 +120,10 @@ bool read_pool::run_one() {
   if (impl_->queued == 0) return false;
   auto next = impl_->take_next();
   lock.unlock();
+  const auto began = std::chrono::steady_clock::now();
   impl_->run(*impl_->readers.front(), std::move(next));
+  lock.lock();
+  impl_->ran.observe(impl::since(began));
   return true;
 }
 
@@ -120,5 +133,7 @@ std::size_t read_pool::queued() const {
 }
 std::uint64_t read_pool::served() const { return impl_->served.load(std::memory_order_relaxed); }
 std::uint64_t read_pool::refused() const { return impl_->refused.load(std::memory_order_relaxed); }
+const histogram& read_pool::waited() const { return impl_->waited; }
+const histogram& read_pool::ran() const { return impl_->ran; }
 
 }  // namespace parley::actors

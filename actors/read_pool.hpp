@@ -5,6 +5,7 @@
 /// Threads    submit() from any thread; `done` is called on a reader's thread.
 
 #include "actors/messages.hpp"
+#include "actors/tally.hpp"
 #include "store/store.hpp"
 
 #include <cstdint>
@@ -38,6 +39,9 @@ class read_pool {
   [[nodiscard]] std::size_t queued() const;
   [[nodiscard]] std::uint64_t served() const;
   [[nodiscard]] std::uint64_t refused() const;
+  /// From submit() to a reader's hand, and from there to the answer. Any thread.
+  [[nodiscard]] const histogram& waited() const;
+  [[nodiscard]] const histogram& ran() const;
 
  private:
   struct impl;

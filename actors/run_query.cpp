@@ -25,6 +25,39 @@ read_result give(result<T> r) {
   return std::move(*r);
 }
 
+void append_time(std::string& out, const std::optional<utc_time>& t) {
+  if (!t) {
+    out += "null";
+    return;
+  }
+  out += '"';
+  append_rfc3339(out, *t);
+  out += '"';
+}
+
+// The lines of an export: `type` tells them from log entries, which are there as everywhere.
+void append_person(std::string& out, const store::user_export_page::person& p) {
+  out += R"({"type":"user","user_id":)";
+  append_json_string(out, p.id.view());
+  out += R"(,"last_seen":)";
+  append_time(out, p.last_seen);
+  out += R"(,"revoked_before":)";
+  append_time(out, p.revoke_before);
+  out += R"(,"erased_at":)";
+  append_time(out, p.erased_at);
+  out += "}\n";
+}
+void append_membership(std::string& out, const store::user_export_page::membership& m) {
+  out += R"({"type":"membership","room":)";
+  append_room(out, m.room, m.member.role);
+  out += R"(,"joined_at":)";
+  append_time(out, m.member.joined_at);
+  out += R"(,"joined_seq":)" + std::to_string(m.member.joined_seq.value);
+  out += R"(,"last_ack":)" + std::to_string(m.last_ack.value);
+  out += R"(,"last_read":)" + std::to_string(m.last_read.value);
+  out += "}\n";
+}
+
 struct runner {
   store::reader& from;
 
@@ -51,11 +84,14 @@ struct runner {
       append_entry(scratch, q.room.room, e);
       out.frames.push_back(make_text_frame(scratch));
     }
-    for (const auto& e : page->entries) {
-      if (const auto* edit = std::get_if<message_edited_body>(&e.body))
-        out.edits.emplace_back(e.seq, edit->message_seq);
-    }
     if (!page->entries.empty()) out.after = room_seq{page->entries.front().seq.value - 1};
+    for (auto& e : page->entries) {
+      auto* edit = std::get_if<message_edited_body>(&e.body);
+      if (edit == nullptr) continue;
+      edit->content = {};
+      edit->meta = {};
+      out.edits.push_back(std::move(e));
+    }
     return out;
   }
   read_result operator()(const room_query& q) const {
@@ -127,15 +163,45 @@ struct runner {
   read_result operator()(const audience_query& q) const {
     return give(from.audience(q.tenant, q.user, q.max_members, limits::presence_max_rooms));
   }
+  read_result operator()(const room_limit_query& q) const {
+    return give(
+        from.in_too_many_rooms(q.room.tenant, q.room.room, q.users, q.caller, q.joins, q.max));
+  }
   read_result operator()(const presence_query& q) const {
     return give(from.presence(q.tenant, q.self, q.users));
   }
   read_result operator()(const credential_query& q) const {
-    return give(from.tenant_by_api_key(q.digest));
+    if (const auto* digest = std::get_if<sha256_digest>(&q.by))
+      return give(from.tenant_by_api_key(*digest));
+    if (const auto* key = std::get_if<key_id>(&q.by)) return give(from.tenant_by_key(*key));
+    return give(from.tenant(std::get<tenant_id>(q.by)));
+  }
+  read_result operator()(const revocation_query& q) const {
+    return give(from.revoked_before(q.tenant, q.user));
   }
   read_result operator()(const tenant_query& q) const { return give(from.tenant(q.id)); }
   read_result operator()(const tenants_query& q) const {
     return give(from.tenants(q.limit, q.cursor));
+  }
+  read_result operator()(const tenant_usage_query& q) const {
+    return give(from.tenant_usage(q.limit, q.cursor, limits::usage_count_max));
+  }
+  read_result operator()(const job_query& q) const { return give(from.job(q.id)); }
+  read_result operator()(const jobs_query& q) const { return give(from.jobs(q.limit, q.cursor)); }
+  read_result operator()(const user_export_query& q) const {
+    auto page = from.export_user(q.tenant, q.user, q.cursor, limits::export_page_max_rows,
+                                 limits::page_max_bytes);
+    if (!page) return page.error();
+    if (!*page) return std::optional<export_lines>{};
+    export_lines out;
+    out.next_cursor = std::move((*page)->next_cursor);
+    if ((*page)->self) append_person(out.lines, *(*page)->self);
+    for (const auto& m : (*page)->memberships) append_membership(out.lines, m);
+    for (const auto& said : (*page)->messages) {
+      append_entry(out.lines, said.room, said.message);
+      out.lines += '\n';
+    }
+    return std::optional{std::move(out)};
   }
 };
 

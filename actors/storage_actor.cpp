@@ -10,6 +10,9 @@
 namespace parley::actors {
 namespace {
 
+/// While there are jobs: about what the store rests between two pieces.
+constexpr std::chrono::milliseconds job_interval{10};
+
 class storage_actor final : public actor_base, private storage_ports {
  public:
   storage_actor(caf::actor_config& config, actor_context& context)
@@ -37,6 +40,8 @@ class storage_actor final : public actor_base, private storage_ports {
             [this](const delete_room_ptr& m) { take(m); },
             [this](const create_room_ptr& m) { take(m); },
             [this](const create_tenant_ptr& m) { take(m); },
+            [this](const change_tenant_ptr& m) { take(m); },
+            [this](const key_used_ptr& m) { take(m); },
             [this](const store_cursors_ptr& m) {
               if (m->session) {
                 auto& asker = sessions_[*m->session];
@@ -48,9 +53,13 @@ class storage_actor final : public actor_base, private storage_ports {
             [this](const store_last_seen_ptr& m) { take(m); },
             [this](const flush_tick&) { flush(); },
             [this](const maintain_tick&) {
-              commit_.maintain(context_.now.mono(), context_.now.now());
-              show();
+              maintain();
+              show_store();
               delayed_send(this, context_.options.maintain_interval, maintain_tick{});
+            },
+            [this](const job_tick&) {
+              job_ticking_ = false;
+              maintain();
             },
             [this](const stop_signal&) { on_stop(); }};
   }
@@ -76,22 +85,53 @@ class storage_actor final : public actor_base, private storage_ports {
     waiting_since_ = {};
     context_.gauges.commit_queue_age_ms.store(std::max<std::int64_t>(0, waited.count()),
                                               std::memory_order_relaxed);
+    auto& gauges = context_.gauges;
+    gauges.commit_queue_items.store(static_cast<std::int64_t>(commit_.queued()),
+                                    std::memory_order_relaxed);
+    const auto before = commit_.counters();
+    const auto began = context_.now.mono();
     commit_.run();
+    if (const auto& after = commit_.counters(); after.commits != before.commits) {
+      gauges.commit_time.observe(
+          static_cast<std::uint64_t>(std::chrono::nanoseconds{context_.now.mono() - began}.count()));
+      gauges.commit_rows.observe(after.rows - before.rows);
+    }
+    gauges.commit_queue_items.store(static_cast<std::int64_t>(commit_.queued()),
+                                    std::memory_order_relaxed);
     if (commit_.has_work() && !commit_.ended()) {
       flushing_ = true;
       send(this, flush_tick{});
     } else {
       context_.gauges.commit_queue_age_ms.store(0, std::memory_order_relaxed);
     }
+    maintain();
+  }
+  void maintain() {
     commit_.maintain(context_.now.mono(), context_.now.now());
     show();
+    if (!commit_.jobs_go_on() || commit_.ended() || job_ticking_) return;
+    job_ticking_ = true;
+    delayed_send(this, job_interval, job_tick{});
   }
   void show() {
     const auto& c = commit_.counters();
     context_.gauges.commits.store(c.commits, std::memory_order_relaxed);
     context_.gauges.rows.store(c.rows, std::memory_order_relaxed);
     context_.gauges.failed_commits.store(c.failed_commits, std::memory_order_relaxed);
-    context_.gauges.wal_pages.store(writer_.status().wal_pages, std::memory_order_relaxed);
+    context_.gauges.stale_appends.store(c.stale_appends, std::memory_order_relaxed);
+    context_.gauges.lost_generations.store(c.lost_generations, std::memory_order_relaxed);
+  }
+  /// Not after each commit: asking for the file's size costs a statement.
+  void show_store() {
+    const auto s = writer_.status();
+    auto& gauges = context_.gauges;
+    gauges.corrupt.store(s.corrupt, std::memory_order_relaxed);
+    gauges.wal_pages.store(s.wal_pages, std::memory_order_relaxed);
+    gauges.database_pages.store(s.database_pages, std::memory_order_relaxed);
+    gauges.checkpoint_pieces.store(s.checkpoint_pieces, std::memory_order_relaxed);
+    gauges.checkpoint_restarts.store(s.checkpoint_restarts, std::memory_order_relaxed);
+    gauges.checkpoints_busy.store(s.checkpoints_busy, std::memory_order_relaxed);
+    gauges.checkpoint_time_ns.store(s.checkpoint_time.count(), std::memory_order_relaxed);
   }
   void on_stop() {
     while (commit_.has_work() && !commit_.ended()) commit_.run();
@@ -141,6 +181,11 @@ class storage_actor final : public actor_base, private storage_ports {
   void to_gateway(gateway_no gateway, tenant_created_ptr m) override {
     tell_gateway(gateway, std::move(m));
   }
+  void to_gateway(gateway_no gateway, tenant_changed_ptr m) override {
+    tell_gateway(gateway, std::move(m));
+  }
+  void to_directory(tenant_changed_ptr m) override { send(context_.directory, std::move(m)); }
+  void to_directory(room_command_ptr m) override { send(context_.directory, std::move(m)); }
   template <class M>
   void tell_gateway(gateway_no gateway, M m) {
     send(context_.gateways[gateway.value], std::move(m));
@@ -148,7 +193,11 @@ class storage_actor final : public actor_base, private storage_ports {
   void publish(publish_ptr m) override {
     for (const auto& gateway : context_.gateways) send(gateway, m);
   }
-  void show(cursors_shown_ptr m) override {
+  void show(cursors_shown_ptr m) override { tell_gateways(m); }
+  void show(user_revoked_ptr m) override { tell_gateways(m); }
+  void show(const room_rewritten& m) override { tell_gateways(m); }
+  template <class M>
+  void tell_gateways(const M& m) {
     for (const auto& gateway : context_.gateways) send(gateway, m);
   }
   void writable(bool yes) override {
@@ -166,6 +215,7 @@ class storage_actor final : public actor_base, private storage_ports {
   store::writer& writer_;
   group_commit commit_;
   bool flushing_ = false;
+  bool job_ticking_ = false;
   utc_time waiting_since_{};
   std::unordered_map<instance_no, caf::actor> rooms_;
   std::unordered_map<instance_no, waiting_session> sessions_;

@@ -1,30 +1,45 @@
 #include "actors/tenant.hpp"
 
-#include <nlohmann/json.hpp>
+#include "actors/new_tenant.hpp"
+#include "protocol/log.hpp"
+
+#include <utility>
 
 namespace parley::actors {
 
-tenant::tenant(const tenant_options& options)
-    : budget_(std::make_shared<admission>(options.admission_rows, options.admission_bytes)) {}
+tenant::tenant(const tenant_options& options, const tenant_snapshot_ptr& before)
+    : sealing_key_(options.sealing_key),
+      budget_(before ? before->budget
+                     : std::make_shared<admission>(options.admission_rows, options.admission_bytes)),
+      meters_(before ? before->meters : std::make_shared<tenant_meters>()),
+      snapshot_(before) {}
 
-authenticated_ptr tenant::on(const tenant_loaded& m) {
-  if (m.row.disabled) {
-    snapshot_ = nullptr;
-  } else {
-    snapshot_ = std::make_shared<const tenant_snapshot>(
-        tenant_snapshot{m.row.no, m.row.id, m.row.name, m.row.disabled,
-                        config_max_connections_per_user(m.row.config), budget_});
+bool tenant::on(const store::tenant_row& row) {
+  if (snapshot_ && snapshot_->revision >= row.revision) return false;
+  auto now = std::make_shared<tenant_snapshot>();
+  now->no = row.no;
+  now->id = row.id;
+  now->name = row.name;
+  now->disabled = row.disabled || row.deleted;
+  now->revision = row.revision;
+  now->config = parse_tenant_config(row.config);
+  for (const auto& c : row.credentials) {
+    if (c.digest) {
+      now->api_keys.push_back({c.id, *c.digest});
+    } else if (c.kind == "jwt_secret") {
+      auto secret = unseal(sealing_key_, c.sealed, seal_context(row.id, c.id));
+      if (!secret) {
+        log(log_level::error, "a credential is sealed with another secret_key",
+            {{"tenant", row.id.value}, {"key_id", c.id.value}});
+        continue;
+      }
+      now->jwt_keys.push_back({c.id, std::move(*secret)});
+    }
   }
-  return std::make_shared<const authenticated>(
-      authenticated{m.request->to.call, m.request->digest, snapshot_, {}});
-}
-
-std::optional<std::uint32_t> config_max_connections_per_user(const std::string& config) {
-  const auto json = nlohmann::json::parse(config, nullptr, false);
-  if (!json.is_object()) return std::nullopt;
-  const auto it = json.find("max_connections_per_user");
-  if (it == json.end() || !it->is_number_unsigned()) return std::nullopt;
-  return it->get<std::uint32_t>();
+  now->budget = budget_;
+  now->meters = meters_;
+  snapshot_ = std::move(now);
+  return true;
 }
 
 }  // namespace parley::actors

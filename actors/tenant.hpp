@@ -1,9 +1,10 @@
 #pragma once
-/// One active tenant: its configuration and its share of the node's budget, shown to gateways as an immutable snapshot.
-/// No CAF, no clock, no I/O.
+/// One active tenant: its configuration, credentials and its share of the node's budget, shown to gateways as an
+/// immutable snapshot. No CAF, no clock, no I/O.
 /// Owner      one tenant_actor; not thread-safe.
 
 #include "actors/messages.hpp"
+#include "protocol/hash.hpp"
 
 #include <memory>
 #include <string>
@@ -14,20 +15,25 @@ struct tenant_options {
   std::size_t admission_rows =
       limits::admission_max_rows / 2;  ///< a tenant alone can't take the node's whole budget
   std::size_t admission_bytes = limits::admission_max_bytes / 2;
+  secret_key sealing_key{};  ///< opens its JWT secrets
 };
 
 class tenant {
  public:
-  explicit tenant(const tenant_options& options);
-  /// What the database says now; the answer to who asked. nullptr in it: disabled, like no such key.
-  authenticated_ptr on(const tenant_loaded& m);
+  /// `before`: what an earlier owner has shown last; what is counted goes on. nullptr: none.
+  tenant(const tenant_options& options, const tenant_snapshot_ptr& before);
+
+  /// What the database said. A row that was read before a change that is known here already changes nothing. True:
+  /// snapshot() is a new one.
+  bool on(const store::tenant_row& row);
+  /// Never nullptr after the first row.
+  [[nodiscard]] const tenant_snapshot_ptr& snapshot() const { return snapshot_; }
 
  private:
+  const secret_key sealing_key_;
   std::shared_ptr<admission> budget_;
+  std::shared_ptr<tenant_meters> meters_;
   tenant_snapshot_ptr snapshot_;
 };
-
-/// The keys of a tenant's config that a gateway needs; anything else, or a damaged text, is as if not given.
-[[nodiscard]] std::optional<std::uint32_t> config_max_connections_per_user(const std::string& config);
 
 }  // namespace parley::actors

@@ -14,13 +14,24 @@ class tenant_actor final : public actor_base {
         context_(context),
         no_(no),
         instance_(instance),
-        tenant_({context.options.admission_rows / 2, context.options.admission_bytes / 2}) {}
+        tenant_({context.options.admission_rows / 2, context.options.admission_bytes / 2,
+                 context.options.sealing_key},
+                context.tenants.find(no)) {}
 
   const char* name() const override { return "tenant"; }
 
   caf::behavior make_behavior() override {
     return {[this](const tenant_loaded_ptr& m) {
-              send(context_.gateways[m->request->to.gateway.value], tenant_.on(*m));
+              const bool changed = tenant_.on(m->row);
+              if (changed) context_.tenants.set(tenant_.snapshot());
+              if (m->request) {
+                send(context_.gateways[m->request->to.gateway.value],
+                     std::make_shared<const authenticated>(
+                         authenticated{m->request->to.call, tenant_.snapshot(), {}}));
+              } else if (changed) {
+                for (const auto& gateway : context_.gateways)
+                  send(gateway, tenant_updated{tenant_.snapshot()});
+              }
             },
             [this](const stop_signal&) { quit(); }};
   }

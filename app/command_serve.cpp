@@ -39,10 +39,9 @@ std::string text_of(const asio_tcp::endpoint& endpoint) {
   return out.str();
 }
 
-result<asio_tcp::endpoint> resolve(const std::string& listen_addr) {
+result<asio_tcp::endpoint> resolve(const std::string& key, const std::string& listen_addr) {
   const auto where = parse_host_port(listen_addr);
-  if (!where)
-    return invalid("listen_addr", "listen_addr: " + in_quotes(listen_addr) + " is no address");
+  if (!where) return invalid(key, key + ": " + in_quotes(listen_addr) + " is no address");
   if (where->host.empty()) return asio_tcp::endpoint{asio_tcp::v4(), where->port};
   boost::system::error_code code;
   if (const auto address = boost::asio::ip::make_address(where->host, code); !code) {
@@ -52,8 +51,7 @@ result<asio_tcp::endpoint> resolve(const std::string& listen_addr) {
   asio_tcp::resolver resolver{io};
   const auto found = resolver.resolve(where->host, "", code);
   if (code || found.empty()) {
-    return invalid("listen_addr",
-                   "listen_addr: " + in_quotes(where->host) + " is not known: " + code.message());
+    return invalid(key, key + ": " + in_quotes(where->host) + " is not known: " + code.message());
   }
   auto best = *found.begin();
   for (const auto& one : found) {
@@ -74,6 +72,9 @@ node_options options_from(const config& c, const machine_facts& machine) {
   o.io_threads = io_thread_count(c, machine.cores);
   o.reader_threads = c.reader_threads;
   o.allowed_origins = c.ws_allowed_origins;
+  for (const auto& range : c.metrics_allow)
+    o.metrics_allow.push_back(*net::parse_address_range(range));
+  o.ws_jwt_in_query = c.ws_jwt_in_query;
   o.limits = c.limits;
   o.limits.ws_max_connections = static_cast<std::uint32_t>(connection_capacity(c, machine));
   o.max_connections_per_tenant = c.max_connections_per_tenant;
@@ -158,9 +159,14 @@ class serving {
     if (auto ready = prepare_data_dir(); !ready)
       return refuse(status_of(ready.error()), ready.error().message);
     auto options = options_from(config_, machine);
-    auto endpoint = resolve(config_.listen_addr);
+    auto endpoint = resolve("listen_addr", config_.listen_addr);
     if (!endpoint) return refuse(exit_status::usage, endpoint.error().message);
     options.listen = *endpoint;
+    if (!config_.admin_listen.empty()) {
+      auto admin = resolve("admin_listen", config_.admin_listen);
+      if (!admin) return refuse(exit_status::usage, admin.error().message);
+      options.admin_listen = *admin;
+    }
     options.secret_key = secret_key_;
     options.on_fatal = [](int status, const std::string& why) {
       log(log_level::error, "the node can't go on", {{"why", why}, {"status", status}});
@@ -178,6 +184,8 @@ class serving {
     auto started = node::start(options);
     if (!started) return refuse(status_of_start(started.error()), started.error().message);
     node_ = std::move(*started);
+    if (const auto admin = node_->admin_endpoint())
+      log(log_level::notice, "listening for the operator", {{"address", text_of(*admin)}});
     log(log_level::notice, "listening",
         {{"address", text_of(node_->local_endpoint())},
          {"pid", ::getpid()},

@@ -38,7 +38,11 @@ struct config {
   std::uint32_t io_threads = 0;  ///< 0: cores − 1, at least 1
   std::uint32_t reader_threads = 2;
 
+  std::string admin_listen;                                         ///< empty: none
+  std::vector<std::string> metrics_allow{"127.0.0.0/8", "::1/128"};  ///< address ranges
+
   std::vector<std::string> ws_allowed_origins;
+  bool ws_jwt_in_query = false;
 
   node_limits limits;
   std::uint32_t max_connections_per_tenant = 0;

@@ -1,6 +1,7 @@
 #include "app/config_keys.hpp"
 
 #include "app/config_values.hpp"
+#include "net/address_range.hpp"
 
 #include <algorithm>
 #include <array>
@@ -126,6 +127,15 @@ config_key choice(std::string_view name, Get get,
   return key;
 }
 
+template <class Get>
+config_key flag(std::string_view name, Get get, std::string_view doc) {
+  auto key =
+      choice(name, get,
+             std::vector<std::pair<std::string_view, bool>>{{"true", true}, {"false", false}}, doc);
+  key.quoted_in_toml = false;
+  return key;
+}
+
 using text_check = bool (*)(std::string_view);
 
 template <class Get>
@@ -202,6 +212,48 @@ config_key listen_addr_key() {
   return key;
 }
 
+config_key admin_listen_key() {
+  config_key key;
+  key.name = "admin_listen";
+  key.allowed = "host:port, [v6 address]:port or :port, or empty for none";
+  key.doc =
+      "A second address for the operator alone: `/metrics` for all who reach it, health and "
+      "`/admin` (with its key), and nothing else. Keep it off the public network.";
+  key.parse = [](config& c, std::string_view value, std::string&) {
+    if (!value.empty() && !parse_host_port(value)) return false;
+    c.admin_listen = value;
+    return true;
+  };
+  key.show = [](const config& c) { return c.admin_listen; };
+  return key;
+}
+
+config_key metrics_allow_key() {
+  config_key key;
+  key.name = "metrics_allow";
+  key.allowed = "address ranges such as 10.0.0.0/8 or ::1/128, separated by commas";
+  key.doc =
+      "Who may read `/metrics` at `listen_addr`; for all others, and for what a proxy passes on, "
+      "there is no such path. Empty: nobody.";
+  key.parse = [](config& c, std::string_view value, std::string& why) {
+    auto ranges = split_list(value);
+    for (const auto& range : ranges) {
+      if (!net::parse_address_range(range)) {
+        why = in_quotes(range) + " is no address range (address/bits, no bits set beyond them)";
+        return false;
+      }
+    }
+    c.metrics_allow = std::move(ranges);
+    return true;
+  };
+  key.show = [](const config& c) {
+    std::string out;
+    for (const auto& range : c.metrics_allow) out += (out.empty() ? "" : ",") + range;
+    return out;
+  };
+  return key;
+}
+
 config_key allowed_origins_key() {
   config_key key;
   key.name = "ws_allowed_origins";
@@ -259,7 +311,10 @@ config_key reloadable(config_key key) {
 config_section place_keys() {
   return {
       "Where it listens, what it keeps",
-      {listen_addr_key(), allowed_origins_key(),
+      {listen_addr_key(), admin_listen_key(), metrics_allow_key(), allowed_origins_key(),
+       flag("ws_jwt_in_query", PARLEY_MEMBER(ws_jwt_in_query),
+            "`true`: `/ws?token=` takes a JWT too, for clients that can do nothing else. Then "
+            "keep query strings out of the proxy's logs, and tokens short-lived."),
        with_chatapi(
            text("data_dir", PARLEY_MEMBER(data_dir), is_path, "the path of a directory",
                 "The node's directory: database, lock, `secret_key`. Made when absent, for the "
@@ -340,6 +395,8 @@ config_section message_keys() {
                 "A room's name."),
            size("max_body", PARLEY_MEMBER(limits.max_body), kib, 64 * mib, zero::is_a_value,
                 "The body of a REST request."),
+           size("max_batch_body", PARLEY_MEMBER(limits.max_batch_body), kib, 64 * mib,
+                zero::is_a_value, "The body of `POST /messages/batch`."),
            size("max_header", PARLEY_MEMBER(limits.max_header), kib, 64 * kib, zero::is_a_value,
                 "Request line and headers together."),
            number("max_json_depth", PARLEY_MEMBER(limits.max_json_depth), 4, 128, zero::is_a_value,
@@ -377,11 +434,12 @@ config_section count_keys() {
                              "WebSockets of one user; the newest beyond it is closed with 1008."),
                       "ws_max_connections_per_user"),
            {"MAX_CONNECTIONS_PER_USER", "WS_MAX_CONNECTIONS_PER_USER"}),
-       not_yet(number("max_connections_per_tenant", PARLEY_MEMBER(max_connections_per_tenant), 1, many,
-                      zero::is_none, "connections", "WebSockets of one tenant; beyond it 429.")),
-       not_yet(number("max_connections_per_address", PARLEY_MEMBER(max_connections_per_address), 1,
-                      many, zero::is_none, "connections",
-                      "WebSockets of one client address; beyond it 429.")),
+       reloadable(number("max_connections_per_tenant", PARLEY_MEMBER(max_connections_per_tenant), 1,
+                         many, zero::is_none, "connections",
+                         "WebSockets of one tenant; beyond it 429.")),
+       reloadable(number("max_connections_per_address", PARLEY_MEMBER(max_connections_per_address),
+                         1, many, zero::is_none, "connections",
+                         "WebSockets of one client address; beyond it 429.")),
        number("ws_max_connections", PARLEY_MEMBER(limits.ws_max_connections), 0, many,
               zero::is_a_value, "connections",
               "WebSockets of the node. 0: what file descriptors and memory allow."),
@@ -391,8 +449,8 @@ config_section count_keys() {
               "rooms", "Rooms that are live on one connection."),
        number("max_rooms_per_user", PARLEY_MEMBER(limits.max_rooms_per_user), 1, many,
               zero::is_none, "rooms", "Rooms that one user is a member of; beyond it 409."),
-       not_yet(number("max_rooms_per_tenant", PARLEY_MEMBER(max_rooms_per_tenant), 1, many,
-                      zero::is_none, "rooms", "Rooms of one tenant; beyond it 409.")),
+       number("max_rooms_per_tenant", PARLEY_MEMBER(max_rooms_per_tenant), 1, many, zero::is_none,
+              "rooms", "Rooms of one tenant; beyond it 409."),
        number("max_room_members", PARLEY_MEMBER(limits.max_room_members), 2, many, zero::is_none,
               "members", "Members of one room; beyond it 409."),
        number("sync_max_events", PARLEY_MEMBER(limits.sync_max_events), 1, 100'000,
@@ -413,25 +471,26 @@ config_section rate_keys() {
   return {
       "How often",
       {with_chatapi(
-           not_yet(rate("default_rate_limit", PARLEY_MEMBER(default_rate_limit), "/s", "a second",
-                        "REST requests of a tenant; its own `rate_limit` replaces it.")),
+           reloadable(rate("default_rate_limit", PARLEY_MEMBER(default_rate_limit), "/s", "a second",
+                           "REST requests of a tenant; its own `rate_limit` replaces it.")),
            {"DEFAULT_RATE_LIMIT"}),
-       not_yet(rate("default_message_rate", PARLEY_MEMBER(default_message_rate), "/s", "a second",
-                    "Messages of a tenant; its own `message_rate` replaces it.")),
-       not_yet(rate("user_send_rate", PARLEY_MEMBER(user_send_rate), "/s", "a second",
-                    "Messages of a user over REST and WebSocket together. The backend itself has "
-                    "no limit.")),
-       not_yet(number("user_send_burst", PARLEY_MEMBER(user_send_burst), 1, max_burst,
-                      zero::is_a_value, "messages", "How many of them may come at once.")),
+       reloadable(rate("default_message_rate", PARLEY_MEMBER(default_message_rate), "/s",
+                       "a second", "Messages of a tenant; its own `message_rate` replaces it.")),
+       reloadable(
+           rate("user_send_rate", PARLEY_MEMBER(user_send_rate), "/s", "a second",
+                "Messages of a user over REST and WebSocket together. The backend itself has "
+                "no limit.")),
+       reloadable(number("user_send_burst", PARLEY_MEMBER(user_send_burst), 1, max_burst,
+                         zero::is_a_value, "messages", "How many of them may come at once.")),
        rate("ws_frame_rate", PARLEY_MEMBER(ws_frame_rate), "/s", "a second",
             "Frames of a connection, then 4029. `ack`, `read`, `typing` and control frames cost "
             "nothing."),
        number("ws_frame_burst", PARLEY_MEMBER(ws_frame_burst), 1, max_burst, zero::is_a_value,
               "frames", "How many of them may come at once."),
-       not_yet(rate("ws_connect_rate", PARLEY_MEMBER(ws_connect_rate), "/s", "a second",
-                    "WebSocket upgrades of the whole node; beyond it 503.")),
-       not_yet(rate("auth_failure_rate", PARLEY_MEMBER(auth_failure_rate), "/min", "a minute",
-                    "Failed authentications of one client address; beyond it 429."))}};
+       reloadable(rate("ws_connect_rate", PARLEY_MEMBER(ws_connect_rate), "/s", "a second",
+                       "WebSocket upgrades of the whole node; beyond it 503.")),
+       reloadable(rate("auth_failure_rate", PARLEY_MEMBER(auth_failure_rate), "/min", "a minute",
+                       "Failed authentications of one client address; beyond it 429."))}};
 }
 
 config_section time_keys() {
@@ -444,8 +503,8 @@ config_section time_keys() {
            "Between two pings; a connection that is silent for twice as long is closed with 4009."),
        duration("ws_stall_timeout", PARLEY_MEMBER(limits.ws_stall_timeout), milliseconds{100}, hour,
                 "How long a connection may take nothing of what waits for it; then 4008."),
-       not_yet(duration("ws_ticket_ttl", PARLEY_MEMBER(ws_ticket_ttl), second, hour,
-                        "Life of a ticket from `POST /ws/token`.")),
+       duration("ws_ticket_ttl", PARLEY_MEMBER(ws_ticket_ttl), second, hour,
+                "Life of a ticket from `POST /ws/token`."),
        duration("presence_grace", PARLEY_MEMBER(presence_grace), milliseconds{0}, hour,
                 "How long after its last connection a user is shown as offline."),
        duration("herd_window", PARLEY_MEMBER(herd_window), milliseconds{0}, hour,
@@ -515,9 +574,9 @@ std::span<const unused_variable> unused_variables() {
 }
 
 std::span<const std::string_view> other_variables() {
-  static constexpr std::array<std::string_view, 7> variables{
-      "PARLEY_BREAK", "PARLEY_BIN",  "PARLEY_BENCH_BIN", "PARLEY_SOURCE_DIR",
-      "PARLEY_URL",   "PARLEY_SEED", "PARLEY_JOBS"};
+  static constexpr std::array<std::string_view, 9> variables{
+      "PARLEY_BREAK", "PARLEY_BIN",  "PARLEY_BENCH_BIN",  "PARLEY_SOURCE_DIR",     "PARLEY_URL",
+      "PARLEY_SEED",  "PARLEY_JOBS", "PARLEY_JWT_SECRET", "PARLEY_JWT_SECRET_FILE"};
   return variables;
 }
 

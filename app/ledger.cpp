@@ -2,6 +2,8 @@
 
 #include "app/config_values.hpp"
 #include "app/machine.hpp"
+#include "net/limits.hpp"
+#include "net/tickets.hpp"
 #include "protocol/limits.hpp"
 #include "store/sqlite_store.hpp"
 
@@ -27,6 +29,8 @@ constexpr std::uint64_t admission_row_bytes = 512;
 constexpr std::uint64_t receipt_bytes = 256;
 // A user's entry in the table of who is online.
 constexpr std::uint64_t online_user_bytes = 256;
+// A ticket that waits for its socket: whom it lets in, and where it is found (digest, tenant, age).
+constexpr std::uint64_t ticket_bytes = 640;
 // What an I/O thread keeps for reading: shared buffers, the parser's, the frame arena.
 constexpr std::uint64_t io_buffer_bytes = 2 * mib;
 // One room that is live on one connection (DESIGN: position, head, due list).
@@ -42,17 +46,23 @@ std::vector<ledger_row> fixed_rows(const config& c, const machine_facts& machine
   const std::uint64_t threads = io_thread_count(c, machine.cores);
   const auto per_thread = io_buffer_bytes + limits::publish_log_entries * publish_bytes +
                           limits::publish_log_max_bytes + limits::receipts_max * receipt_bytes;
-  return {{"the program", "an empty node", base_bytes},
-          {"database pages",
-           show_size(sqlite.writer_cache_bytes) + " + " +
-               times(c.reader_threads, "readers", sqlite.reader_cache_bytes),
-           sqlite.writer_cache_bytes + c.reader_threads * sqlite.reader_cache_bytes},
-          {"I/O threads", times(threads, "threads", per_thread), threads * per_thread},
-          {"recent frames of all rooms", "one budget", limits::ring_total_bytes},
-          {"messages on their way to the disk",
-           show_size(limits::admission_max_bytes) + " + " +
-               times(limits::admission_max_rows, "messages", admission_row_bytes),
-           limits::admission_max_bytes + limits::admission_max_rows * admission_row_bytes}};
+  return {
+      {"the program", "an empty node", base_bytes},
+      {"database pages",
+       show_size(sqlite.writer_cache_bytes) + " + " +
+           times(c.reader_threads, "readers", sqlite.reader_cache_bytes),
+       sqlite.writer_cache_bytes + c.reader_threads * sqlite.reader_cache_bytes},
+      {"I/O threads", times(threads, "threads", per_thread), threads * per_thread},
+      {"the operator's requests", "bodies, one budget", limits::admin_body_total_bytes},
+      {"recent frames of all rooms", "one budget", limits::ring_total_bytes},
+      {"rates of users and addresses",
+       times(net::rate_users_max + net::rate_addresses_max, "rates", net::rate_table::entry_bytes),
+       (net::rate_users_max + net::rate_addresses_max) * net::rate_table::entry_bytes},
+      {"tickets", times(net::tickets_max, "tickets", ticket_bytes), net::tickets_max * ticket_bytes},
+      {"messages on their way to the disk",
+       show_size(limits::admission_max_bytes) + " + " +
+           times(limits::admission_max_rows, "messages", admission_row_bytes),
+       limits::admission_max_bytes + limits::admission_max_rows * admission_row_bytes}};
 }
 
 std::uint64_t sum(const std::vector<ledger_row>& rows) {
@@ -71,7 +81,7 @@ connection_costs costs_of(const config& c) {
     (pool != 0 ? costs.pools : costs.each) += pool != 0 ? pool : one;
   };
   add(c.limits.ws_send_buffer_total, c.limits.ws_send_buffer);
-  add(c.limits.http_body_total, c.limits.max_body);
+  add(c.limits.http_body_total, std::max(c.limits.max_body, c.limits.max_batch_body));
   return costs;
 }
 
@@ -119,7 +129,7 @@ ledger memory_ledger(const config& c, const machine_facts& machine) {
   pool("frames that wait for slow readers", "ws_send_buffer_total", c.limits.ws_send_buffer_total,
        c.limits.ws_send_buffer);
   pool("requests being read or answered", "http_body_total", c.limits.http_body_total,
-       c.limits.max_body);
+       std::max(c.limits.max_body, c.limits.max_batch_body));
   l.total_bytes = sum(l.rows);
 
   const auto subscriptions = c.limits.max_subscriptions != 0 ? c.limits.max_subscriptions : 0;

@@ -4,12 +4,15 @@
 #include "app/address_check.hpp"
 #include "net/gateway.hpp"
 #include "net/gateway_loop.hpp"
+#include "net/limits.hpp"
+#include "net/tickets.hpp"
 #include "protocol/log.hpp"
 #include "store/sqlite_store.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <limits>
+#include <sstream>
 #include <thread>
 #include <utility>
 
@@ -39,6 +42,7 @@ net::gateway_options gateway_options_of(const node_options& o, const epoch_id& e
   g.master_key = o.master_api_key;
   g.sealing_key = o.secret_key;
   g.ws_allowed_origins = o.allowed_origins;
+  g.ws_jwt_in_query = o.ws_jwt_in_query;
   g.server_version = o.version;
   g.epoch = epoch;
   g.ring_bytes = limits::ring_total_bytes / o.io_threads;
@@ -46,10 +50,23 @@ net::gateway_options gateway_options_of(const node_options& o, const epoch_id& e
   g.ws_frame_rate = o.ws_frame_rate;
   g.ws_frame_burst = o.ws_frame_burst;
   g.ws_max_unauthenticated = o.ws_max_unauthenticated;
+  g.max_rooms_per_tenant = o.max_rooms_per_tenant;
   g.presence_max_members = o.presence_max_members;
   g.receipt_max_members = o.receipt_max_members;
   g.typing_timeout = o.typing_timeout;
+  g.metrics_allow = o.metrics_allow;
   return g;
+}
+
+net::traffic_options traffic_options_of(const node_options& o) {
+  return {.default_rate_limit = o.default_rate_limit,
+          .default_message_rate = o.default_message_rate,
+          .user_send_rate = o.user_send_rate,
+          .user_send_burst = o.user_send_burst,
+          .ws_connect_rate = o.ws_connect_rate,
+          .auth_failure_rate = o.auth_failure_rate_per_min,
+          .max_connections_per_tenant = o.max_connections_per_tenant,
+          .max_connections_per_address = o.max_connections_per_address};
 }
 
 }  // namespace
@@ -58,6 +75,9 @@ struct node::impl {
   node_options options;
   std::unique_ptr<store::database> database;
   std::unique_ptr<actors::node_actors> actors;
+  std::unique_ptr<net::ticket_book> tickets;
+  net::tenant_origins origins;
+  std::unique_ptr<net::traffic_limits> traffic;
   std::unique_ptr<net::node_shared> shared;
   std::vector<std::unique_ptr<net::gateway>> gateways;
 
@@ -118,13 +138,17 @@ result<std::unique_ptr<node>> node::start(node_options options) {
   a.session.typing_timeout = o.typing_timeout;
   a.session.typing_max_members = o.typing_max_members;
   a.receipt_max_members = o.receipt_max_members;
+  a.sealing_key = o.secret_key;
   a.readers.threads = o.reader_threads;
   a.scheduler_threads = std::max(1U, std::min(o.io_threads, 4U));
   a.fatal = [fatal = o.on_fatal](const error& why) { fatal(io_error_status, why.message); };
   n->actors =
       std::make_unique<actors::node_actors>(*n->database, a, system_clock_source(), system_random());
+  n->tickets = std::make_unique<net::ticket_book>(o.ws_ticket_ttl);
+  n->traffic = std::make_unique<net::traffic_limits>(traffic_options_of(o), system_random());
   n->shared.reset(new net::node_shared{system_clock_source(), system_random(), n->actors->gauges(),
                                        n->actors->budget(), n->actors->online(),
+                                       n->actors->tenants(), *n->tickets, n->origins, *n->traffic,
                                        system_clock_source().mono()});
 
   // All gateways are known to the actors before one of them takes a connection.
@@ -137,7 +161,20 @@ result<std::unique_ptr<node>> node::start(node_options options) {
     return error{error_code::internal, "cannot listen on " + where.address().to_string() + ":" +
                                            std::to_string(where.port()) + ": " + why.message()};
   };
+  n->shared->readers = &n->actors->readers();
   if (const auto taken = check_address_free(where)) return cannot_listen(taken);
+  // The operator's listener first: it is one of the first gateway's.
+  if (o.admin_listen) {
+    auto failed = check_address_free(*o.admin_listen);
+    if (!failed) failed = n->gateways.front()->listen_admin(*o.admin_listen);
+    if (!failed && where.port() != 0) failed = check_address_free(where);  // is it the same?
+    if (failed) {
+      std::ostringstream admin;
+      admin << *o.admin_listen;
+      return error{error_code::internal,
+                   "cannot listen on " + admin.str() + " (admin_listen): " + failed.message()};
+    }
+  }
   for (auto& gateway : n->gateways) {
     if (auto failed = gateway->start(where)) return cannot_listen(failed);
     where.port(gateway->local_endpoint().port());  // port 0: the first one chose
@@ -148,6 +185,11 @@ result<std::unique_ptr<node>> node::start(node_options options) {
 
 boost::asio::ip::tcp::endpoint node::local_endpoint() const {
   return impl_->gateways.front()->local_endpoint();
+}
+
+std::optional<boost::asio::ip::tcp::endpoint> node::admin_endpoint() const {
+  if (!impl_->options.admin_listen) return std::nullopt;
+  return impl_->gateways.front()->admin_endpoint();
 }
 
 void node::begin_drain() { impl_->shared->draining = true; }
@@ -195,6 +237,8 @@ bool node::stop(mono_time deadline) {
   return in_time && stopped;
 }
 
-void node::apply(const node_options&) {}
+void node::apply(const node_options& changed) {
+  impl_->traffic->apply(traffic_options_of(changed));
+}
 
 }  // namespace parley::app

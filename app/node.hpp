@@ -3,6 +3,7 @@
 /// line, no configuration file, no signals and no exit status: command_serve.cpp has those.
 /// Threads    start, begin_drain, apply and stop from one thread (main's); signals are blocked in every thread.
 
+#include "net/address_range.hpp"
 #include "protocol/hash.hpp"
 #include "protocol/limits.hpp"
 #include "protocol/result.hpp"
@@ -16,6 +17,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +26,8 @@ namespace parley::app {
 /// Everything the node needs from the configuration, resolved: no zeros that mean «look at the machine».
 struct node_options {
   boost::asio::ip::tcp::endpoint listen;
+  std::optional<boost::asio::ip::tcp::endpoint> admin_listen;
+  std::vector<net::address_range> metrics_allow;  ///< who may scrape `listen`
   std::filesystem::path database;  ///< absolute; its directory exists
   store::durability durability = store::durability::full;
   std::string master_api_key;
@@ -34,6 +38,7 @@ struct node_options {
   unsigned reader_threads = 2;
 
   std::vector<std::string> allowed_origins;  ///< `*`: all
+  bool ws_jwt_in_query = false;
 
   node_limits limits;  ///< with ws_max_connections resolved
   // 0 means none.
@@ -78,6 +83,8 @@ class node {
   node& operator=(const node&) = delete;
 
   [[nodiscard]] boost::asio::ip::tcp::endpoint local_endpoint() const;
+  /// nullopt: there is none.
+  [[nodiscard]] std::optional<boost::asio::ip::tcp::endpoint> admin_endpoint() const;
 
   /// `/readyz` says 503 from now on; all else is served as before.
   void begin_drain();
@@ -86,7 +93,7 @@ class node {
   /// `deadline`. False: not; the process should end without more manners.
   bool stop(mono_time deadline);
 
-  /// SIGHUP: takes over what can change while it runs. Today nothing: the log's level is the process's.
+  /// SIGHUP: takes over what can change while it runs: rates, and connections a tenant and address.
   void apply(const node_options& changed);
 
  private:

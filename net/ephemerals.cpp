@@ -19,7 +19,7 @@ ephemerals::ephemerals(const subscriptions& readers, ephemeral_ports& ports,
     : readers_(readers),
       ports_(ports),
       options_(options),
-      presence_left_(options.presence_frames_per_s) {}
+      presence_left_(static_cast<std::int64_t>(options.presence_frames_per_s / ticks_per_second)) {}
 
 template <class Append>
 frame_ptr ephemerals::frame(Append&& append) {
@@ -61,29 +61,71 @@ void ephemerals::on(const actors::typing_shown_ptr& m) {
 }
 
 void ephemerals::on(const actors::presence_shown_ptr& m) {
+  if (const auto it = presence_.find(m->user); it != presence_.end()) {
+    // The latest wins, in its place; dms do not wait.
+    it->second = m;
+    show(*m, audience_of::dms);
+    return;
+  }
+  if (presence_left_ > 0 && presence_.empty()) {
+    show(*m, audience_of::all);
+    return;
+  }
+  show(*m, audience_of::dms);
+  if (m->rooms.size() == m->dms) return;
+  if (presence_.size() >= options_.presence_waiting_max) {
+    ++counters_.dropped_budget;
+    return;
+  }
+  presence_.emplace(m->user, m);
+  presence_in_order_.push_back(m->user);
+}
+
+void ephemerals::show(const actors::presence_shown& m, audience_of whom) {
   audience_.clear();
-  bool groups_left_out = false;
-  for (std::size_t at = 0; at < m->rooms.size(); ++at) {
+  for (std::size_t at = 0; at < m.dms; ++at)
+    add_audience({m.user.tenant, m.rooms[at]}, m.user.user);
+  const auto in_dms = audience_.size();
+  for (std::size_t at = m.dms; whom != audience_of::dms && at < m.rooms.size(); ++at) {
     // The sum over rooms counts a connection once a room: looking costs, too.
-    if (at >= m->dms && audience_.size() >= presence_left_) {
-      groups_left_out = true;
+    if (audience_.size() >= options_.presence_frames_per_s) {
+      ++counters_.dropped_budget;
       break;
     }
-    add_audience({m->user.tenant, m->rooms[at]}, m->user.user);
+    add_audience({m.user.tenant, m.rooms[at]}, m.user.user);
   }
-  if (groups_left_out) ++counters_.dropped_budget;
+  const auto by_connection = [](const auto& x, const auto& y) { return x.connection < y.connection; };
+  const auto same = [](const auto& x, const auto& y) { return x.connection == y.connection; };
+  if (whom == audience_of::groups_alone) {
+    // Who has read it in a dm is not told again.
+    std::vector<subscriptions::live_reader> told(
+        audience_.begin(), audience_.begin() + static_cast<std::ptrdiff_t>(in_dms));
+    std::sort(told.begin(), told.end(), by_connection);
+    std::erase_if(audience_, [&](const auto& reader) {
+      return std::binary_search(told.begin(), told.end(), reader, by_connection);
+    });
+  }
   if (audience_.empty()) return;
   // Each connection once, in however many rooms they meet.
-  std::sort(audience_.begin(), audience_.end(),
-            [](const auto& a, const auto& b) { return a.connection < b.connection; });
-  audience_.erase(
-      std::unique(audience_.begin(), audience_.end(),
-                  [](const auto& a, const auto& b) { return a.connection == b.connection; }),
-      audience_.end());
+  std::sort(audience_.begin(), audience_.end(), by_connection);
+  audience_.erase(std::unique(audience_.begin(), audience_.end(), same), audience_.end());
   const auto frames = send_to_audience(frame([&](std::string& out) {
-    append_presence_update(out, m->user.user.view(), actors::to_text(m->status), m->last_seen);
+    append_presence_update(out, m.user.user.view(), actors::to_text(m.status), m.last_seen);
   }));
-  presence_left_ -= std::min(presence_left_, frames);
+  presence_left_ -= static_cast<std::int64_t>(frames);
+}
+
+/// A slice of what waits: log entries go between two of them.
+void ephemerals::flush_presence() {
+  const auto slice = static_cast<std::int64_t>(options_.presence_frames_per_s / ticks_per_second);
+  presence_left_ =
+      std::min(slice, presence_left_ + slice);  // a big audience is paid for by later ones
+  while (!presence_in_order_.empty() && presence_left_ > 0) {
+    const auto user = std::move(presence_in_order_.front());
+    presence_in_order_.pop_front();
+    const auto waiting = presence_.extract(user);
+    show(*waiting.mapped(), audience_of::groups_alone);
+  }
 }
 
 void ephemerals::on(const actors::cursors_shown_ptr& m) {
@@ -129,7 +171,7 @@ void ephemerals::flush_receipts() {
 void ephemerals::tick() {
   ++ticks_;
   if (ticks_ % ticks_per_flush == 0) flush_receipts();
-  if (ticks_ % ticks_per_second == 0) presence_left_ = options_.presence_frames_per_s;
+  flush_presence();
 }
 
 }  // namespace parley::net

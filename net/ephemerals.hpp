@@ -3,7 +3,7 @@
 /// gateway on which the room is live. Never to the user's own connections. Pure: no sockets, no CAF, no clock.
 /// Owner      one gateway, on its I/O thread; not thread-safe.
 /// Bound      receipts that wait ≤ options.receipts_max; frames of a flush of them ≤ receipt_frames_per_flush, the rest
-///            waits; presence in groups ≤ presence_frames_per_s; nothing else is kept. Whoever is behind gets none of it
+///            waits; presence in groups ≤ presence_frames_per_s, of ≤ presence_waiting_max users that wait. Whoever is behind gets none of it
 ///            (SPEC 2.6), and that is counted.
 
 #include "actors/messages.hpp"
@@ -31,7 +31,9 @@ class ephemeral_ports {
 struct ephemerals_options {
   std::size_t receipts_max = limits::receipts_max;
   std::size_t receipt_frames_per_flush = 8192;
-  std::size_t presence_frames_per_s = 20000;  ///< beyond it only dms
+  std::size_t presence_frames_per_s =
+      20000;  ///< in slices of a tick; beyond it groups wait, dms do not
+  std::size_t presence_waiting_max = 16384;  ///< users; beyond it groups are not told
 };
 
 struct ephemeral_counters {
@@ -82,6 +84,9 @@ class ephemerals {
   /// Connections on which `room` is live, without those of `user`, into audience_.
   void add_audience(const room_key& room, const user_id& user);
   std::size_t send_to_audience(const frame_ptr& f);
+  enum class audience_of : std::uint8_t { dms, all, groups_alone };
+  void show(const actors::presence_shown& m, audience_of whom);
+  void flush_presence();
   void flush_receipts();
   template <class Append>
   frame_ptr frame(Append&& append);
@@ -91,7 +96,9 @@ class ephemerals {
   const ephemerals_options options_;
   std::unordered_map<receipt_key, receipt, receipt_hash> receipts_;
   std::deque<receipt_key> receipts_in_order_;  ///< the keys of receipts_, oldest first
-  std::size_t presence_left_;                  ///< of this second's budget
+  std::unordered_map<user_key, actors::presence_shown_ptr> presence_;  ///< told in dms, not yet in groups
+  std::deque<user_key> presence_in_order_;  ///< the keys of presence_, oldest first
+  std::int64_t presence_left_;              ///< frames of this slice; negative: of the next ones
   std::uint32_t ticks_ = 0;
   std::vector<subscriptions::live_reader> audience_;  // scratch
   std::string scratch_;

@@ -25,6 +25,9 @@ class gateway {
   gateway(const gateway&) = delete;
   gateway& operator=(const gateway&) = delete;
 
+  /// Before start(): the operator's own listener, on this gateway.
+  boost::system::error_code listen_admin(const boost::asio::ip::tcp::endpoint& where);
+  [[nodiscard]] boost::asio::ip::tcp::endpoint admin_endpoint() const;
   /// Binds and starts the thread.
   boost::system::error_code start(const boost::asio::ip::tcp::endpoint& where);
   [[nodiscard]] boost::asio::ip::tcp::endpoint local_endpoint() const;

@@ -82,6 +82,7 @@ struct gateway::impl final : node_bus {
     // Most frequent first: the handlers are tried in order.
     caf::message_handler handlers{
         [this](const publish_ptr& m) { loop->on(m); },
+        [this](const room_rewritten& m) { loop->on(m); },
         [this](const replies_ptr& m) { loop->on(m); },
         [this](const read_answer_message& m) { loop->on(m.call, m.result); },
         [this](const attached& m) { loop->on(m); },
@@ -96,6 +97,11 @@ struct gateway::impl final : node_bus {
         [this](const tenant_created_ptr& m) { loop->on(m); },
         [this](const authenticated_ptr& m) { loop->on(m); },
         [this](const session_lost& m) { loop->on(m); },
+        [this](const tenant_changed_ptr& m) { loop->on(m); },
+        [this](const tenant_updated& m) { loop->on(m); },
+        [this](const user_revoked_ptr& m) { loop->on(m); },
+        [this](const disconnect_user_ptr& m) { loop->on(m); },
+        [this](const disconnected& m) { loop->on(m); },
     };
     box->handler = [this, handlers](caf::type_erased_tuple& content) mutable {
       if (!handlers(content)) {
@@ -135,6 +141,14 @@ struct gateway::impl final : node_bus {
   void to_directory(actors::authenticate_ptr m) override { tell(context.directory, std::move(m)); }
   void to_storage(actors::create_room_ptr m) override { tell(context.storage, std::move(m)); }
   void to_storage(actors::create_tenant_ptr m) override { tell(context.storage, std::move(m)); }
+  void to_storage(actors::change_tenant_ptr m) override { tell(context.storage, std::move(m)); }
+  void to_gateways(actors::disconnect_user_ptr m) override {
+    for (const auto& one : context.gateways) tell(one, m);
+  }
+  void to_gateway(actors::gateway_no gateway, actors::disconnected m) override {
+    tell(context.gateways[gateway.value], m);
+  }
+  [[nodiscard]] std::size_t gateways() const override { return context.gateways.size(); }
   bool read(actors::call_no call, tenant_no tenant, actors::read_query q) override {
     return context.read(caf::actor_cast<caf::actor_addr>(companion), call, tenant, std::move(q));
   }
@@ -158,6 +172,11 @@ boost::system::error_code gateway::start(const asio::ip::tcp::endpoint& where) {
   impl_->thread = std::thread([this] { impl_->io.run(); });
   return {};
 }
+
+boost::system::error_code gateway::listen_admin(const asio::ip::tcp::endpoint& where) {
+  return impl_->loop->listen_admin(where);
+}
+asio::ip::tcp::endpoint gateway::admin_endpoint() const { return impl_->loop->admin_endpoint(); }
 
 asio::ip::tcp::endpoint gateway::local_endpoint() const { return impl_->loop->local_endpoint(); }
 

@@ -1,17 +1,21 @@
 #include "net/gateway_loop.hpp"
 
 #include "actors/node_actors.hpp"
+#include "actors/tenant_table.hpp"
 #include "net/routes.hpp"
 #include "protocol/json_canonical.hpp"
 #include "protocol/log.hpp"
 #include "protocol/planted.hpp"
 #include "protocol/server_frame.hpp"
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <unordered_set>
 #include <utility>
 
 namespace parley::net {
@@ -22,7 +26,9 @@ namespace {
 
 constexpr auto tick_interval = std::chrono::milliseconds{100};
 constexpr std::uint32_t ticks_per_second = 10;
-constexpr std::size_t sends_per_pass = 512;  // then the loop looks at its sockets again
+constexpr std::size_t sends_per_pass = 512;      // then the loop looks at its sockets again
+constexpr std::size_t batch_rooms_at_once = 64;  // DESIGN 11
+constexpr std::size_t batch_window = 256;
 constexpr auto retry_when_full = std::chrono::milliseconds{500};
 
 actors::connection_ref ref_of(connection_no c) { return actors::connection_ref{c.value}; }
@@ -90,21 +96,21 @@ actors::delete_message_command delete_command(const delete_message_frame& m, std
   return out;
 }
 
-std::size_t gateway_loop::digest_hash::operator()(const sha256_digest& d) const {
-  std::size_t out = 0;
-  std::memcpy(&out, d.data(), sizeof out);
-  return out;
-}
-
 namespace {
 /// 0 means none (SPEC 4).
 std::uint32_t or_none(std::uint32_t limit) {
   return limit == 0 ? std::numeric_limits<std::uint32_t>::max() : limit;
 }
 
-/// Sockets that left HTTP for the hub count against the thread's bound on connections.
+/// Sockets that left HTTP for the hub count against the thread's bound on connections; a batch has its own bound.
 http_options counting(http_options http, const gateway_loop& loop) {
   http.upgraded_open = [&loop] { return loop.connections(); };
+  http.max_body_of = [&loop](const http_request& head) {
+    const auto& bounds = loop.options().limits;
+    const auto path = std::string_view{head.path};
+    return path == "/v1/messages/batch" || path == "/messages/batch" ? bounds.max_batch_body
+                                                                     : bounds.max_body;
+  };
   return http;
 }
 }  // namespace
@@ -116,9 +122,10 @@ gateway_loop::gateway_loop(asio::io_context& io, actors::gateway_no no,
       options_(options),
       shared_(shared),
       bus_(bus),
+      counters_(routes().size()),
       calls_(io),
       http_(io, counting(options.http, *this), shared.now, shared.random,
-            [this](http_request r) { return handle(std::move(r)); }),
+            [this](http_request r) { return serve(std::move(r), listener::open_to_all); }),
       hub_(io, options.hub, shared.now, shared.random, *this),
       subscriptions_(*this,
                      {options.limits.sync_max_events, or_none(options.limits.max_subscriptions),
@@ -129,9 +136,13 @@ gateway_loop::gateway_loop(asio::io_context& io, actors::gateway_no no,
       outbound_budget_(options.hub.outbound_max_bytes, options.outbound_total_bytes),
       bodies_(options.limits),
       ids_(shared.now, shared.random),
-      timer_(io) {}
+      timer_(io) {
+  counters_.http = &http_.counters();
+  counters_.hub = &hub_.counters();
+  shared.counters.push_back(&counters_);
+}
 
-gateway_loop::~gateway_loop() = default;
+gateway_loop::~gateway_loop() { std::erase(shared_.counters, &counters_); }
 
 boost::system::error_code gateway_loop::listen(const asio::ip::tcp::endpoint& where) {
   auto failed = http_.listen(where);
@@ -146,16 +157,24 @@ void gateway_loop::stop() {
 
 // ---- HTTP -------------------------------------------------------------------------------------------------------
 
-gateway_loop::response gateway_loop::handle(http_request request) {
+gateway_loop::response gateway_loop::handle(http_request request, listener from,
+                                            const route*& matched,
+                                            actors::tenant_snapshot_ptr& tenant) {
   request_context r;
   r.http = std::move(request);
   auto match = find_route(r.http.method, r.http.segments);
   r.dialect = match.dialect;
   if (r.http.path == "*") co_return json_response(204, {});  // OPTIONS of the server itself
-  if (!match.path_known) co_return fail(r, not_found("path"));
+  if (!match.path_known || !serves(*match.any, r.http, from)) co_return fail(r, not_found("path"));
+  matched = match.found;
   if (r.http.method == "OPTIONS") {
     auto response = json_response(204, {});
     response.headers.emplace_back("Allow", match.allow);
+    if (is_preflight(r.http)) {
+      const bool allowed = origin_may_ask(r.http, options_.ws_allowed_origins, shared_.origins);
+      for (auto& h : preflight_headers(r.http, allowed, match.allow))
+        response.headers.push_back(std::move(h));
+    }
     co_return response;
   }
   if (match.found == nullptr) {
@@ -167,14 +186,31 @@ gateway_loop::response gateway_loop::handle(http_request request) {
   r.parameters = std::move(match.parameters);
   const auto who = match.found->who;
   if (who != who_may::anyone) {
-    const auto credential = credential_of(r.http);
-    if (!credential) co_return fail(r, credential.error());
-    auto known = co_await authenticate(*credential);
+    auto given = credential_of(r.http);
+    if (!given) co_return fail(r, given.error());
+    auto judging = authenticate(std::move(*given));
+    auto known = co_await std::move(judging);
     if (!known) co_return fail(r, known.error());
     r.who = std::move(*known);
+    tenant = r.who.tenant;
     // A credential of the wrong kind is none for this path.
     if (r.who.is_operator != (who == who_may::operator_only))
       co_return fail(r, authentication_failed());
+  }
+  auto answering = answer(r, *match.found);
+  auto response = co_await std::move(answering);
+  if (who != who_may::anyone) response.headers.emplace_back("Cache-Control", "no-store");
+  if (r.who.tenant) append_rate(response, *r.who.tenant);
+  co_return response;
+}
+
+gateway_loop::response gateway_loop::answer(request_context& r, const route& path) {
+  const auto who = path.who;
+  if (who != who_may::anyone) {
+    if (r.who.tenant && path.is_counted) {
+      if (const auto refused = shared_.traffic.admit_request(*r.who.tenant, shared_.now.mono()))
+        co_return fail(r, *refused);
+    }
     if (who == who_may::user && !r.who.user)
       co_return fail(r, invalid("user_id", "this call is a user's: name one"));
     if (who == who_may::backend && r.who.user) {
@@ -193,47 +229,28 @@ gateway_loop::response gateway_loop::handle(http_request request) {
             r, error{error_code::unsupported_media_type, "the body must be application/json"});
     }
   }
-  auto response = co_await match.found->handler(*this, r);
-  if (who != who_may::anyone) response.headers.emplace_back("Cache-Control", "no-store");
-  co_return response;
+  auto handling = path.handler(*this, r);
+  co_return co_await std::move(handling);
 }
 
-asio::awaitable<result<identity>> gateway_loop::authenticate(const credential& c) {
-  if (const auto* master = std::get_if<operator_credential>(&c)) {
-    if (options_.master_key.empty() || !equal_secret(master->master_key, options_.master_key)) {
-      co_return authentication_failed();
-    }
-    identity who;
-    who.is_operator = true;
-    co_return who;
-  }
-  const auto* key = std::get_if<api_key_credential>(&c);
-  if (key == nullptr) co_return authentication_failed();
-  identity who;
-  who.user = key->user;
-  if (auto known = keys_.find(key->digest); known != keys_.end()) {
-    keys_by_use_.splice(keys_by_use_.end(), keys_by_use_, known->second.by_use);
-    who.tenant = known->second.tenant;
-    co_return who;
-  }
-  const auto call = calls_.begin();
-  bus_.to_directory(
-      std::make_shared<const actors::authenticate>(actors::authenticate{{no_, call}, key->digest}));
-  auto answer = co_await calls_.wait(call, options_.limits.request_timeout);
-  const auto* said = std::get_if<actors::authenticated_ptr>(&answer);
-  if (said == nullptr) co_return timed_out(false);
-  if ((*said)->failure) co_return *(*said)->failure;
-  if (!(*said)->tenant) co_return authentication_failed();
-  who.tenant = (*said)->tenant;
-  if (!keys_.contains(key->digest)) {
-    keys_.emplace(key->digest,
-                  known_key{who.tenant, keys_by_use_.insert(keys_by_use_.end(), key->digest)});
-    if (keys_.size() > known_keys_max) {
-      keys_.erase(keys_by_use_.front());
-      keys_by_use_.pop_front();
-    }
-  }
-  co_return who;
+void gateway_loop::append_rate(http_response& to, const actors::tenant_snapshot& tenant) const {
+  const auto rate = shared_.traffic.rate_of(tenant, shared_.now.mono());
+  if (rate.limit == 0) return;
+  const auto full_at = std::chrono::ceil<std::chrono::seconds>(
+      shared_.now.now().time_since_epoch() +
+      std::chrono::ceil<std::chrono::milliseconds>(rate.refill));
+  to.headers.emplace_back("X-RateLimit-Limit", std::to_string(rate.limit));
+  to.headers.emplace_back("X-RateLimit-Remaining", std::to_string(rate.remaining));
+  to.headers.emplace_back("X-RateLimit-Reset", std::to_string(full_at.count()));
+}
+
+std::optional<error> gateway_loop::count_failure(const http_request& from) {
+  return shared_.traffic.failed_authentication(from.peer, shared_.now.mono());
+}
+
+std::optional<error> gateway_loop::admit_message(const actors::tenant_snapshot& tenant,
+                                                 const user_id* user) {
+  return shared_.traffic.admit_messages(tenant, user, 1, shared_.now.mono()).refused;
 }
 
 actors::credit_ptr gateway_loop::take_credit(const actors::tenant_snapshot& tenant,
@@ -241,12 +258,15 @@ actors::credit_ptr gateway_loop::take_credit(const actors::tenant_snapshot& tena
   // A queue that is too old is full, whatever its length (SPEC 2.8).
   if (shared_.gauges.commit_queue_age_ms.load(std::memory_order_relaxed) >
       options_.limits.max_commit_queue.count()) {
+    counters_.refuse(refused_by::max_commit_queue);
     why = unavailable("the writer is overloaded", retry_when_full);
     return nullptr;
   }
   const actors::admission* full = nullptr;
   auto credit = actors::admission::try_take_both(tenant.budget, shared_.budget, bytes, &full);
   if (!credit) {
+    counters_.refuse(full == shared_.budget.get() ? refused_by::admission_node
+                                                  : refused_by::admission_tenant);
     why = unavailable(full == shared_.budget.get()
                           ? "too many messages are on their way"
                           : "too many messages of this tenant are on their way",
@@ -258,9 +278,15 @@ actors::credit_ptr gateway_loop::take_credit(const actors::tenant_snapshot& tena
 asio::awaitable<actors::room_outcome> gateway_loop::command(request_context& r, room_id room,
                                                             decltype(actors::room_command::what) what,
                                                             std::size_t credit_bytes) {
+  const bool is_message = std::holds_alternative<actors::send_command>(what);
+  const bool is_send = is_message || std::holds_alternative<actors::edit_message_command>(what) ||
+                       std::holds_alternative<actors::delete_message_command>(what);
+  if (is_send) {
+    if (auto refused = admit_message(*r.who.tenant, r.who.user ? &*r.who.user : nullptr))
+      co_return std::move(*refused);
+  }
   auto m = std::make_shared<actors::room_command>();
   m->what = std::move(what);
-  const bool is_send = m->is_send();
   error why;
   m->credit = take_credit(*r.who.tenant, credit_bytes + 512, why);
   if (!m->credit) {
@@ -275,12 +301,72 @@ asio::awaitable<actors::room_outcome> gateway_loop::command(request_context& r, 
   auto answer = co_await calls_.wait(call, options_.limits.request_timeout);
   auto* outcome = std::get_if<actors::room_outcome>(&answer);
   if (outcome == nullptr) co_return timed_out(is_send);
+  if (is_send) count_outcome(r.who.tenant.get(), *outcome, is_message);
   co_return std::move(*outcome);
+}
+
+asio::awaitable<std::vector<actors::room_outcome>> gateway_loop::commands(
+    request_context& r, std::vector<std::pair<room_id, actors::send_command>> sends) {
+  std::vector<actors::room_outcome> out;
+  out.reserve(sends.size());
+  const auto deadline = shared_.now.mono() + options_.limits.request_timeout;
+  const auto verdict =
+      shared_.traffic.admit_messages(*r.who.tenant, r.who.user ? &*r.who.user : nullptr,
+                                     static_cast<std::uint32_t>(sends.size()), shared_.now.mono());
+  const auto asked_for = sends.size();
+  sends.erase(sends.begin() + verdict.admitted, sends.end());  // those are too many
+  std::size_t next = 0;
+  while (next < sends.size()) {
+    // A window of so many rooms at most, so that one request does not load a thousand at once.
+    std::unordered_set<room_id> rooms;
+    std::vector<std::pair<actors::call_no, std::optional<error>>> asked;
+    for (; next < sends.size() && asked.size() < batch_window; ++next) {
+      auto& [room, what] = sends[next];
+      if (!rooms.contains(room) && rooms.size() == batch_rooms_at_once) break;
+      rooms.insert(room);
+      error why;
+      auto credit =
+          take_credit(*r.who.tenant, what.content.size() + what.meta.value.size() + 512, why);
+      if (!credit) {
+        why.stored = stored_state::no;
+        asked.emplace_back(actors::call_no{}, std::move(why));
+        continue;
+      }
+      auto m = std::make_shared<actors::room_command>();
+      const auto call = calls_.begin();
+      m->room = {r.who.tenant->no, room};
+      m->to = {no_, call};
+      m->who = {r.who.user};
+      m->credit = std::move(credit);
+      m->what = std::move(what);
+      asked.emplace_back(call, std::nullopt);
+      bus_.to_directory(std::move(m));
+    }
+    for (auto& [call, refused] : asked) {
+      if (refused) {
+        out.emplace_back(std::move(*refused));
+        continue;
+      }
+      const auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(deadline - shared_.now.mono());
+      auto answer = co_await calls_.wait(call, std::max(std::chrono::milliseconds{1}, left));
+      auto* outcome = std::get_if<actors::room_outcome>(&answer);
+      if (outcome == nullptr) {
+        out.emplace_back(timed_out(true));
+      } else {
+        count_outcome(r.who.tenant.get(), *outcome, true);
+        out.push_back(std::move(*outcome));
+      }
+    }
+  }
+  while (out.size() < asked_for) out.emplace_back(*verdict.refused);
+  co_return out;
 }
 
 asio::awaitable<actors::read_result> gateway_loop::read(tenant_no tenant, actors::read_query q) {
   const auto call = calls_.begin();
   if (!bus_.read(call, tenant, std::move(q))) {
+    counters_.refuse(refused_by::reader_queue);
     calls_.complete(call, std::make_shared<const actors::read_result>(
                               unavailable("the readers are busy", retry_when_full)));
   }
@@ -357,41 +443,55 @@ gateway_loop::response gateway_loop::upgrade(request_context& r) {
   }
   if (shared_.closing)
     co_return fail(r, unavailable("the node is going down", std::chrono::milliseconds{1000}));
-  if (!origin_allowed(r.http, options_.ws_allowed_origins)) {
+  if (const auto refused = shared_.traffic.admit_connect(shared_.now.mono()))
+    co_return fail(r, *refused);
+  if (!origin_may_ask(r.http, options_.ws_allowed_origins, shared_.origins)) {
     co_return fail(r, error{error_code::authorization, "this origin is not allowed"});
   }
   const auto query = ws_query_of(r.http);
   if (!query) co_return fail(r, query.error());
-  const auto credential = credential_of(r.http);
-  if (!credential) co_return fail(r, credential.error());
+  auto given = credential_of(r.http, {true, options_.ws_jwt_in_query});
+  if (!given) co_return fail(r, given.error());
+  auto slot = shared_.traffic.take_slot(r.http.peer);
+  if (!slot) co_return fail(r, slot.error());
+  unnamed_connection brought{query->device, {}, {}, false};
   identity who;
-  if (std::holds_alternative<no_credential>(*credential)) {
+  if (std::holds_alternative<no_credential>(*given)) {
     if (options_.ws_max_unauthenticated != 0 &&
         shared_.unauthenticated.load(std::memory_order_relaxed) >=
             static_cast<std::int64_t>(options_.ws_max_unauthenticated)) {
+      counters_.refuse(refused_by::ws_max_unauthenticated);
       co_return fail(
           r, unavailable("too many connections have not said who they are", retry_when_full));
     }
+    brought.upgrade.headers = r.http.headers;
+    brought.upgrade.peer = r.http.peer;
   } else {
-    auto known = co_await authenticate(*credential);
+    auto judging = authenticate(std::move(*given));
+    auto known = co_await std::move(judging);
     if (!known) co_return fail(r, known.error());
     // A socket is a user's: the operator has none, and the bare backend must name one.
     if (known->is_operator || !known->user) co_return fail(r, authentication_failed());
+    if (!origin_may_ask(r.http, options_.ws_allowed_origins, known->tenant->config.allowed_origins))
+      co_return fail(r, error{error_code::authorization, "this origin is not allowed"});
+    if (const auto full = (*slot)->join(*known->tenant)) co_return fail(r, *full);
     who = std::move(*known);
   }
   http_response response;
-  response.upgraded = [this, who = std::move(who), mode = query->mode, device = query->device](
-                          asio::ip::tcp::socket socket, std::string early) {
-    adopt(std::move(socket), std::move(early), who, mode, device);
+  if (const auto chosen = chosen_subprotocol(r.http); !chosen.empty())
+    response.headers.emplace_back("Sec-WebSocket-Protocol", chosen);
+  response.upgraded = [this, who = std::move(who), mode = query->mode, brought = std::move(brought),
+                       slot = std::move(*slot)](asio::ip::tcp::socket socket, std::string early) {
+    adopt(std::move(socket), std::move(early), who, mode, brought, slot);
   };
   co_return response;
 }
 
 void gateway_loop::adopt(asio::ip::tcp::socket socket, std::string early, const identity& who,
-                         sync_mode mode, std::string device) {
+                         sync_mode mode, unnamed_connection brought, connection_slot_ptr slot) {
   const auto c = hub_.adopt(std::move(socket), std::move(early));
   ws_connection conn;
-  conn.tenant = who.tenant;
+  conn.slot = std::move(slot);
   conn.mode = mode;
   shared_.connections.fetch_add(1, std::memory_order_relaxed);
   if (!who.tenant) {
@@ -399,17 +499,33 @@ void gateway_loop::adopt(asio::ip::tcp::socket socket, std::string early, const 
     conn.auth_until = shared_.now.mono() + options_.auth_frame_timeout;
     shared_.unauthenticated.fetch_add(1, std::memory_order_relaxed);
     connections_.emplace(c, std::move(conn));
+    unnamed_.emplace(c, std::move(brought));
     return;
   }
-  conn.user = *who.user;
-  conn.paused = true;
+  const auto it = connections_.emplace(c, std::move(conn)).first;
   hub_.pause_reading(c);  // until the session has taken it
+  name(c, it->second, who, std::move(brought.device));
+}
+
+void gateway_loop::name(connection_no c, ws_connection& conn, const identity& who,
+                        std::string device) {
+  // It may have been revoked while this credential was being judged.
+  const auto tenant = shared_.tenants.find(who.tenant->no);
+  if (tenant->disabled || !has_key(*tenant, who.key))
+    hub_.close(c, tenant->disabled ? close_code::tenant_gone : close_code::revoked);
+  conn.tenant = who.tenant;
+  conn.user = *who.user;
+  conn.key = who.key;
+  conn.is_token = who.is_token;
+  conn.issued_at = who.issued_at;
+  conn.expires_at = who.expires_at;
+  conn.paused = true;
+  watch_expiry(c, conn);
   const user_key user{who.tenant->no, conn.user};
   const auto limit =
-      who.tenant->max_connections_per_user.value_or(options_.limits.max_connections_per_user);
-  connections_.emplace(c, std::move(conn));
+      who.tenant->config.max_connections_per_user.value_or(options_.limits.max_connections_per_user);
   // Registered here before anything is read (DESIGN 3.6).
-  subscriptions_.add(ref_of(c), user, mode);
+  subscriptions_.add(ref_of(c), user, conn.mode);
   bus_.to_directory(std::make_shared<const actors::attach>(
       actors::attach{user, no_, ref_of(c), limit, std::move(device)}));
 }
@@ -419,18 +535,23 @@ void gateway_loop::on(const actors::attached& m) {
   const auto it = connections_.find(c);
   if (it == connections_.end()) return;
   if (m.refused != close_code::none) {
+    if (m.refused == close_code::policy_violation)
+      counters_.refuse(refused_by::max_connections_per_user);
     hub_.close(c, m.refused);
     return;
   }
   it->second.open = true;
   it->second.paused = false;
   say_hello(c, it->second);
+  unnamed_.erase(c);
   subscriptions_.start(m.connection);
   hub_.resume_reading(c);
 }
 
 void gateway_loop::say_hello(connection_no c, const ws_connection& conn) {
+  ++counters_.opened;
   const auto id = ids_.next().to_string();
+  const auto brought = unnamed_.find(c);
   reply(c, [&](std::string& out) {
     append_hello(out, {.server_version = options_.server_version,
                        .connection_id = id,
@@ -438,22 +559,21 @@ void gateway_loop::say_hello(connection_no c, const ws_connection& conn) {
                        .user_id = conn.user.view(),
                        .epoch = options_.epoch.view(),
                        .server_time = shared_.now.now(),
-                       .expires_at = {},
+                       .expires_at = conn.expires_at,
                        .heartbeat = options_.hub.ping_interval,
                        .max_frame = options_.limits.ws_max_frame,
                        .max_content = options_.limits.max_content,
                        .max_meta = options_.limits.max_meta,
                        .sync_max_events = options_.limits.sync_max_events,
-                       .frames_per_s = options_.ws_frame_rate});
+                       .frames_per_s = options_.ws_frame_rate,
+                       .request_id = brought == unnamed_.end() ? std::string_view{}
+                                                               : brought->second.request_id});
   });
 }
 
 // ---- WebSocket: frames --------------------------------------------------------------------------------------------
 
-template <class Append>
-void gateway_loop::reply(connection_no c, Append&& append) {
-  scratch_.clear();
-  append(scratch_);
+void gateway_loop::send_scratch(connection_no c) {
   hub_.send(c, make_text_frame(scratch_));
   // Replies are owed whatever else waits; but who asks without reading may not use up what all share.
   if (options_.outbound_total_bytes != 0 &&
@@ -464,6 +584,8 @@ void gateway_loop::reply(connection_no c, Append&& append) {
 }
 
 void gateway_loop::reply_error(connection_no c, const reply_refs& refs, const error& why) {
+  ++counters_.ws_errors[static_cast<std::size_t>(why.code)];
+  count_refusal(why);
   reply(c, [&](std::string& out) { append_error_frame(out, refs, why); });
 }
 
@@ -471,13 +593,23 @@ void gateway_loop::on_text(connection_no c, std::string_view text) {
   const auto it = connections_.find(c);
   if (it == connections_.end()) return;
   auto parsed = frames_.parse(text);
+  const auto* understood = std::get_if<client_frame>(&parsed);
+  ++counters_.frames[understood != nullptr ? understood->command.index() : frame_kinds - 1];
   auto& conn = it->second;
   if (!conn.tenant) {
-    // Only `auth` may come first. Neither tickets nor JWTs are issued yet, so no token is good (SPEC 3).
-    const auto* frame = std::get_if<client_frame>(&parsed);
+    // Only `auth` may come first (SPEC 3).
+    auto* frame = std::get_if<client_frame>(&parsed);
     const auto& refs = frame != nullptr ? frame->refs : std::get<rejected_frame>(parsed).refs;
-    reply_error(c, refs, authentication_failed());
-    hub_.close(c, close_code::authentication_failed);
+    auto* auth = frame == nullptr ? nullptr : std::get_if<auth_frame>(&frame->command);
+    auto& unnamed = unnamed_.at(c);
+    if (auth == nullptr || auth->refresh || unnamed.asking) {
+      reply_error(c, refs, authentication_failed());
+      hub_.close(c, close_code::authentication_failed);
+      return;
+    }
+    unnamed.asking = true;
+    hub_.pause_reading(c);
+    asio::co_spawn(io_, first_frame(c, refs, std::move(auth->token)), asio::detached);
     return;
   }
   if (!conn.open) return;  // refused by its session: it is closing
@@ -507,6 +639,7 @@ bool gateway_loop::keeps_the_rate(connection_no c, ws_connection& conn,
     why.stored = stored_state::no;
   }
   shared_.flooding_closed.fetch_add(1, std::memory_order_relaxed);
+  counters_.refuse(refused_by::ws_frame_rate);
   reply_error(c, frame != nullptr ? frame->refs : std::get<rejected_frame>(parsed).refs, why);
   hub_.close(c, close_code::flooding);
   return false;
@@ -534,10 +667,12 @@ void gateway_loop::on_command(connection_no c, ws_connection& conn, client_frame
       self.reply(c, [&](std::string& out) { append_pong(out, refs, self.shared_.now.now()); });
     }
     void operator()(auth_frame& m) const {
-      self.reply_error(
-          c, refs,
-          m.refresh ? error{error_code::authentication, "the token is not valid"}
-                    : error{error_code::conflict, "the connection is authenticated already"});
+      if (!m.refresh) {
+        self.reply_error(c, refs,
+                         error{error_code::conflict, "the connection is authenticated already"});
+        return;
+      }
+      asio::co_spawn(self.io_, self.refresh(c, refs, std::move(m.token)), asio::detached);
     }
     void operator()(edit_message_frame& m) const {
       const auto bytes = m.content.size() + (m.meta ? m.meta->value.size() : 0);
@@ -559,7 +694,7 @@ actors::call_no gateway_loop::begin_ws_call(connection_no c, ws_connection& conn
                                             const reply_refs& refs, ws_call_kind kind) {
   const actors::call_no call{++last_ws_call_};
   const auto deadline = shared_.now.mono() + options_.limits.request_timeout;
-  ws_calls_.emplace(call, ws_call{c, refs, kind, deadline});
+  ws_calls_.emplace(call, ws_call{c, refs, kind, deadline, conn.tenant->no});
   while (!ws_deadlines_.empty() && !ws_calls_.contains(ws_deadlines_.front().second))
     ws_deadlines_.pop_front();
   ws_deadlines_.emplace_back(deadline, call);
@@ -583,6 +718,10 @@ void gateway_loop::finish_ws_call(const ws_call& call) {
 
 void gateway_loop::on_send(connection_no c, ws_connection& conn, const reply_refs& refs,
                            send_message_frame& m) {
+  if (const auto refused = admit_message(*conn.tenant, &conn.user)) {
+    reply_error(c, refs, *refused);
+    return;
+  }
   error why;
   auto credit = take_credit(*conn.tenant, m.content.size() + m.meta.value.size() + 512, why);
   if (!credit) {
@@ -647,6 +786,10 @@ void gateway_loop::on_presence(connection_no c, ws_connection& conn, const reply
 void gateway_loop::on_change(connection_no c, ws_connection& conn, const reply_refs& refs,
                              room_id room, decltype(actors::room_command::what) what,
                              std::size_t bytes) {
+  if (const auto refused = admit_message(*conn.tenant, &conn.user)) {
+    reply_error(c, refs, *refused);
+    return;
+  }
   error why;
   auto credit = take_credit(*conn.tenant, bytes + change_credit_bytes() + 512, why);
   if (!credit) {
@@ -672,8 +815,10 @@ void gateway_loop::on_cursor(connection_no c, ws_connection& conn, const reply_r
 
 void gateway_loop::answer_send(const ws_call& call, const actors::room_outcome& outcome) {
   if (const auto* sent = std::get_if<actors::send_result>(&outcome)) {
-    if (!sent->accepted.duplicate && call.kind == ws_call_kind::send)
-      shared_.messages_accepted.fetch_add(1, std::memory_order_relaxed);
+    const auto it = connections_.find(call.connection);
+    const auto tenant =
+        it != connections_.end() ? it->second.tenant : shared_.tenants.find(call.tenant);
+    count_outcome(tenant.get(), outcome, call.kind == ws_call_kind::send);
     if (call.kind == ws_call_kind::send) end_typing(call);
     reply(call.connection,
           [&](std::string& out) { append_accepted(out, call.refs, sent->accepted); });
@@ -774,6 +919,8 @@ void gateway_loop::on(const actors::close_connection& m) {
   hub_.close(number_of(m.connection), m.code);
 }
 
+void gateway_loop::on(const actors::room_rewritten& m) { subscriptions_.on(m); }
+
 void gateway_loop::on(const actors::publish_ptr& m) {
   in_pass_.push_back(m);
   subscriptions_.on(m);
@@ -787,7 +934,6 @@ void gateway_loop::on(const actors::session_lost& m) {
 
 void gateway_loop::on(const actors::created_ptr& m) { calls_.complete(m->call, m); }
 void gateway_loop::on(const actors::tenant_created_ptr& m) { calls_.complete(m->call, m); }
-void gateway_loop::on(const actors::authenticated_ptr& m) { calls_.complete(m->call, m); }
 
 void gateway_loop::on(actors::call_no call, std::shared_ptr<const actors::read_result> result) {
   if ((call.value & call_table::call_bit) != 0) {
@@ -850,7 +996,8 @@ void gateway_loop::on_pong(connection_no) {}
 
 void gateway_loop::on_drained(connection_no c) { subscriptions_.drained(ref_of(c)); }
 
-void gateway_loop::on_gone(connection_no c, close_code) {
+void gateway_loop::on_gone(connection_no c, close_code code) {
+  ++counters_.closed[close_place(code)];
   const auto it = connections_.find(c);
   if (it == connections_.end()) return;
   shared_.connections.fetch_sub(1, std::memory_order_relaxed);
@@ -861,6 +1008,7 @@ void gateway_loop::on_gone(connection_no c, close_code) {
   } else {
     shared_.unauthenticated.fetch_sub(1, std::memory_order_relaxed);
   }
+  unnamed_.erase(c);
   connections_.erase(it);
 }
 
@@ -888,6 +1036,7 @@ void gateway_loop::tick() {
   subscriptions_.tick();
   ephemerals_.tick();
   count_ephemerals();
+  show_counters();
   const auto now = shared_.now.mono();
   while (!ws_deadlines_.empty() && ws_deadlines_.front().first <= now) {
     const auto it = ws_calls_.find(ws_deadlines_.front().second);
@@ -895,12 +1044,14 @@ void gateway_loop::tick() {
     if (it == ws_calls_.end()) continue;
     const auto call = std::move(it->second);
     ws_calls_.erase(it);
+    ++counters_.timeouts;
     reply_error(call.connection, call.refs,
                 timed_out(call.kind == ws_call_kind::send || call.kind == ws_call_kind::change));
     finish_ws_call(call);
   }
   if (++ticks_ % ticks_per_second != 0) return;
   hub_.tick();
+  tell_expiries();
   if (shared_.unauthenticated.load(std::memory_order_relaxed) == 0) return;
   std::vector<connection_no> late;
   for (const auto& [c, conn] : connections_) {
@@ -927,9 +1078,12 @@ void gateway_loop::announce_shutdown(std::chrono::milliseconds window) {
   }
 }
 
-std::size_t gateway_loop::in_work() const { return ws_calls_.size() + http_.open_requests(); }
+std::size_t gateway_loop::in_work() const {
+  return ws_calls_.size() + http_.open_requests() + (admin_http_ ? admin_http_->open_requests() : 0);
+}
 
 void gateway_loop::close_all(close_code code) {
+  if (admin_http_) admin_http_->stop_accepting();  // until now it told how the drain goes
   std::vector<connection_no> all;
   all.reserve(connections_.size());
   for (const auto& [c, conn] : connections_) all.push_back(c);

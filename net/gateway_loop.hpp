@@ -3,14 +3,17 @@
 /// answers and publishes back. No CAF: messages come in through on(…), go out through node_bus.
 /// Owner      its I/O thread: everything here is called on the loop (`io`), nothing blocks.
 /// Bound      sends of a connection in work ≤ in_flight_max (beyond: its socket is not read); all sends hold admission
-///            credit; known API keys ≤ known_keys_max.
+///            credit; known revocations ≤ known_revocations_max.
 
 #include "actors/messages.hpp"
 #include "net/auth.hpp"
 #include "net/call_table.hpp"
+#include "net/cors.hpp"
 #include "net/ephemerals.hpp"
+#include "net/gateway_counters.hpp"
 #include "net/gateway_options.hpp"
 #include "net/http_server.hpp"
+#include "net/limits.hpp"
 #include "net/node_bus.hpp"
 #include "net/outbound_budget.hpp"
 #include "net/subscriptions.hpp"
@@ -26,11 +29,13 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
-#include <list>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <queue>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace parley::net {
@@ -38,9 +43,15 @@ namespace parley::net {
 /// A request's caller, known to be who it says.
 struct identity {
   bool is_operator = false;
-  actors::tenant_snapshot_ptr tenant;  ///< of all but the operator
-  std::optional<user_id> user;         ///< nullopt: the backend itself
+  actors::tenant_snapshot_ptr tenant;    ///< of all but the operator
+  std::optional<user_id> user;           ///< nullopt: the backend itself
+  key_id key{};                          ///< the API key or JWT secret behind it
+  std::optional<utc_time> issued_at{};   ///< of a JWT that says so
+  std::optional<utc_time> expires_at{};  ///< of a JWT
+  bool is_token = false;                 ///< a JWT: the user itself, not its backend
 };
+
+struct route;
 
 class gateway_loop final : private hub_events, private delivery_ports, private ephemeral_ports {
  public:
@@ -53,10 +64,16 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   [[nodiscard]] boost::asio::ip::tcp::endpoint local_endpoint() const {
     return http_.local_endpoint();
   }
+  /// The operator's own listener: health, metrics and /admin, for all who reach it, and nothing else.
+  boost::system::error_code listen_admin(const boost::asio::ip::tcp::endpoint& where);
+  [[nodiscard]] boost::asio::ip::tcp::endpoint admin_endpoint() const {
+    return admin_http_ ? admin_http_->local_endpoint() : boost::asio::ip::tcp::endpoint{};
+  }
 
   // From the actors.
   void on(const actors::replies_ptr& m);
   void on(const actors::publish_ptr& m);
+  void on(const actors::room_rewritten& m);
   void on(const actors::attached& m);
   void on(const actors::created_ptr& m);
   void on(const actors::tenant_created_ptr& m);
@@ -69,6 +86,11 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   void on(const actors::close_connection& m);
   void on(const actors::session_lost& m);
   void on(const actors::authenticated_ptr& m);
+  void on(const actors::tenant_changed_ptr& m);
+  void on(const actors::tenant_updated& m);
+  void on(const actors::user_revoked_ptr& m);
+  void on(const actors::disconnect_user_ptr& m);
+  void on(const actors::disconnected& m);
   void on(actors::call_no call, std::shared_ptr<const actors::read_result> result);
 
   // The drain (DESIGN 6), step by step; all on the loop.
@@ -98,6 +120,9 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   boost::asio::awaitable<actors::room_outcome> command(request_context& r, room_id room,
                                                        decltype(actors::room_command::what) what,
                                                        std::size_t credit_bytes = 0);
+  [[nodiscard]] gateway_counters& counters() { return counters_; }
+  /// Of a call that is answered within another's answer (a batch), or over WebSocket.
+  void count_refusal(const error& why);
   /// What an edit or delete takes beside its own bytes: a look-up brings the message as it was.
   [[nodiscard]] std::size_t change_credit_bytes() const {
     return options_.limits.max_content + options_.limits.max_meta;
@@ -105,6 +130,15 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   boost::asio::awaitable<actors::read_result> read(tenant_no tenant, actors::read_query q);
   boost::asio::awaitable<result<store::created_room>> create_room(store::new_room room);
   boost::asio::awaitable<result<tenant_no>> create_tenant(store::new_tenant tenant);
+  boost::asio::awaitable<result<store::tenant_row>> change_tenant(store::tenant_change change);
+  /// The tenant of that name, known here or asked for; AUTHENTICATION_ERROR: nobody's.
+  boost::asio::awaitable<result<actors::tenant_snapshot_ptr>> tenant_named(actors::tenant_name name);
+  /// Closes the user's connections on all gateways (4503), and tells how many there were.
+  boost::asio::awaitable<result<std::size_t>> disconnect(user_key user,
+                                                         std::optional<utc_time> before);
+  /// So many commands of one caller at once, answered in their order; each with its own outcome.
+  boost::asio::awaitable<std::vector<actors::room_outcome>> commands(
+      request_context& r, std::vector<std::pair<room_id, actors::send_command>> sends);
   boost::asio::awaitable<result<actors::cursors_stored_ptr>> move_cursors(
       user_key user, bool read, std::vector<std::pair<room_id, room_seq>> rooms);
   /// `GET /ws`: the handshake's answer; after it the socket is a connection of this gateway.
@@ -112,7 +146,7 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
 
   static constexpr std::size_t in_flight_max =
       256;  ///< sends of a connection in work; reading goes on at half of it
-  static constexpr std::size_t known_keys_max = 10000;
+  static constexpr std::size_t known_revocations_max = 10000;
 
  private:
   struct ws_connection {
@@ -125,6 +159,20 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
     mono_time auth_until{};
     gcra_state frames;
     mono_time typing_until{};  ///< it may type somewhere: a message ends that
+    bool is_token = false;
+    bool expiry_told = false;
+    key_id key;                            ///< the credential behind it
+    std::optional<utc_time> issued_at{};   ///< of its JWT
+    std::optional<utc_time> expires_at{};  ///< of its JWT; then 4401
+    utc_time expiry_due{};                 ///< in expiries_
+    connection_slot_ptr slot{};            ///< that it counts
+  };
+  /// What a connection that has not said yet who it is brought along.
+  struct unnamed_connection {
+    std::string device;
+    http_request upgrade{};  ///< its headers: the tenant's own origins are asked once it is known
+    std::string request_id;  ///< of its `auth` frame, for its `hello`
+    bool asking = false;     ///< its token is being checked
   };
   enum class ws_call_kind : std::uint8_t { send, change, cursor, session };
   struct ws_call {
@@ -132,17 +180,43 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
     reply_refs refs;
     ws_call_kind kind = ws_call_kind::send;
     mono_time deadline{};
-  };
-  struct known_key {
-    actors::tenant_snapshot_ptr tenant;
-    std::list<sha256_digest>::iterator by_use;
-  };
-  struct digest_hash {
-    std::size_t operator()(const sha256_digest& d) const;
+    tenant_no tenant{};
   };
 
-  response handle(http_request request);
-  boost::asio::awaitable<result<identity>> authenticate(const credential& c);
+  enum class listener : std::uint8_t { open_to_all, admin };
+  /// handle(), and what is counted of it.
+  response serve(http_request request, listener from);
+  response handle(http_request request, listener from, const route*& matched,
+                  actors::tenant_snapshot_ptr& tenant);
+  /// The rest of it, when it is known who is calling.
+  response answer(request_context& r, const route& path);
+  /// SPEC 4: X-RateLimit-Limit, -Remaining, -Reset.
+  void append_rate(http_response& to, const actors::tenant_snapshot& tenant) const;
+  /// A failed authentication counts against the address it came from; the error is told instead, if it were too many.
+  [[nodiscard]] std::optional<error> count_failure(const http_request& from);
+  /// A send, edit or delete is about to be done; the error: it may not.
+  [[nodiscard]] std::optional<error> admit_message(const actors::tenant_snapshot& tenant,
+                                                   const user_id* user);
+  /// The path exists for whoever asks here.
+  [[nodiscard]] bool serves(const route& path, const http_request& request, listener from) const;
+  void count_answer(const route* matched, const http_response& response, mono_time began);
+  /// Of a send (`is_message`), edit or delete.
+  void count_outcome(const actors::tenant_snapshot* tenant, const actors::room_outcome& outcome,
+                     bool is_message);
+  void show_counters();
+
+  // gateway_auth.cpp: who is calling (SPEC 3)
+  boost::asio::awaitable<result<identity>> authenticate(credential c);
+  boost::asio::awaitable<result<identity>> authenticate_jwt(std::string token);
+  boost::asio::awaitable<result<identity>> authenticate_ticket(std::string token);
+  /// AUTHENTICATION_ERROR if the user's credentials from before some later moment are void.
+  boost::asio::awaitable<result<void>> check_not_revoked(const identity& who);
+  void remember_revocation(const user_key& user, std::optional<utc_time> before);
+  boost::asio::awaitable<void> first_frame(connection_no c, reply_refs refs, std::string token);
+  boost::asio::awaitable<void> refresh(connection_no c, reply_refs refs, std::string token);
+  void watch_expiry(connection_no c, ws_connection& conn);
+  void tell_expiries();
+  void note_tenant(const actors::tenant_snapshot& tenant);
 
   // hub_events
   void on_text(connection_no c, std::string_view text) override;
@@ -161,7 +235,9 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   void send_ephemeral(connection_ref c, const frame_ptr& f) override;
 
   void adopt(boost::asio::ip::tcp::socket socket, std::string early, const identity& who,
-             sync_mode mode, std::string device);
+             sync_mode mode, unnamed_connection brought, connection_slot_ptr slot);
+  /// From here on it is this user's: registered, and its session is asked to take it.
+  void name(connection_no c, ws_connection& conn, const identity& who, std::string device);
   void say_hello(connection_no c, const ws_connection& conn);
   void on_command(connection_no c, ws_connection& conn, client_frame& frame);
   /// False: one frame too many; it is answered and the connection closes (4029).
@@ -182,7 +258,12 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   void answer_cursors(const ws_call& call, const actors::cursors_stored& m);
   void reply_error(connection_no c, const reply_refs& refs, const error& why);
   template <class Append>
-  void reply(connection_no c, Append&& append);
+  void reply(connection_no c, Append&& append) {
+    scratch_.clear();
+    append(scratch_);
+    send_scratch(c);
+  }
+  void send_scratch(connection_no c);
   void pump();
   void schedule_tick();
   void tick();
@@ -195,8 +276,10 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   const gateway_options options_;
   node_shared& shared_;
   node_bus& bus_;
+  gateway_counters counters_;
   call_table calls_;
   http_server http_;
+  std::unique_ptr<http_server> admin_http_;
   ws_hub hub_;
   subscriptions subscriptions_;
   ephemerals ephemerals_;
@@ -211,8 +294,11 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   std::deque<std::pair<mono_time, actors::call_no>> ws_deadlines_;  ///< one timeout for all: in order
   std::uint64_t last_ws_call_ = std::uint64_t{1} << 62U;
   std::uint64_t late_answers_ = 0;
-  std::unordered_map<sha256_digest, known_key, digest_hash> keys_;
-  std::list<sha256_digest> keys_by_use_;
+  std::unordered_map<connection_no, unnamed_connection> unnamed_;
+  std::unordered_map<user_key, std::optional<utc_time>> revocations_;  ///< as far as they were asked
+  std::deque<user_key> revocations_by_age_;
+  using expiry = std::pair<utc_time, connection_no>;
+  std::priority_queue<expiry, std::vector<expiry>, std::greater<>> expiries_;
   std::vector<actors::publish_ptr> in_pass_;  ///< publishes whose pass is not over: their credit is held
   bool pump_posted_ = false;
   boost::asio::steady_timer timer_;

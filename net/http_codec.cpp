@@ -244,6 +244,9 @@ std::string http_date(utc_time t) {
 http_response error_response(const error& e, std::string_view request_id) {
   http_response out;
   out.status = info(e.code).http_status;
+  out.failure = e.code;
+  out.is_refused_send = e.stored != stored_state::not_a_send;
+  out.limit = e.limit;
   append_error_body(out.body, e, request_id);
   if (e.retry_after || e.code == error_code::rate_limit || e.code == error_code::unavailable) {
     const auto seconds =

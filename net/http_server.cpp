@@ -715,6 +715,7 @@ asio::awaitable<http_response> http_server::impl::ask(http_request request) {
 
 asio::awaitable<after_answer> http_server::impl::refuse(connection& c, const error& why,
                                                         std::string_view request_id, bool is_head) {
+  if (why.code == parley::error_code::payload_too_large) ++counters_.refused_large;
   const auto id = request_id.empty() ? new_request_id() : std::string{request_id};
   const auto response = error_response(why, id);
   const auto text = make_response_head(response, {.request_id = id, .date = date(), .close = true});

@@ -17,6 +17,7 @@
 /// After an answer that ends the connection it stops sending and reads on for a moment, so that the client sees the
 /// answer and not a reset. An answer to a HEAD has the Content-Length of the GET; 204 and 304 have none (RFC 9110 §8.6).
 
+#include "actors/tally.hpp"
 #include "protocol/errors.hpp"
 #include "protocol/seams.hpp"
 
@@ -67,6 +68,10 @@ struct http_response {
   /// Set: answer 101 instead and hand the socket over, with what was read behind the request; `body` and
   /// `content_type` are not used. Only for a request with `upgrade_websocket`.
   std::function<void(boost::asio::ip::tcp::socket socket, std::string early_bytes)> upgraded{};
+  // What an error answer is about, for whoever counts; set by error_response().
+  std::optional<parley::error_code> failure{};
+  bool is_refused_send = false;  ///< of a send, edit or delete (SPEC 2.5)
+  std::string_view limit{};      ///< error::limit
 };
 
 struct http_options {
@@ -85,15 +90,17 @@ struct http_options {
   std::shared_ptr<std::atomic<std::size_t>> body_bytes{};
 };
 
+/// Any thread may read them.
 struct http_counters {
-  std::uint64_t accepted = 0;
-  std::uint64_t requests = 0;
-  std::uint64_t refused_strict = 0;  ///< answered 400 by the strict check
-  std::uint64_t refused_full = 0;    ///< answered 503: max_connections or http_body_total
-  std::uint64_t timeouts = 0;        ///< requests and answers that did not come to an end
-  std::uint64_t handler_errors = 0;  ///< exceptions of the handler
-  std::uint64_t accept_errors = 0;
-  std::uint64_t open = 0;  ///< connections now
+  actors::tally accepted;
+  actors::tally requests;
+  actors::tally refused_strict;  ///< answered 400 by the strict check
+  actors::tally refused_large;   ///< answered 413: a head or body beyond its bound
+  actors::tally refused_full;    ///< answered 503: max_connections or http_body_total
+  actors::tally timeouts;        ///< requests and answers that did not come to an end
+  actors::tally handler_errors;  ///< exceptions of the handler
+  actors::tally accept_errors;
+  actors::tally open;  ///< connections when counters() was last called
 };
 
 /// Runs on the I/O thread; may suspend. Exceptions become INTERNAL_ERROR 500 without a word of what().

@@ -15,6 +15,9 @@ gateway_loop::response rest_create_tenant(gateway_loop& g, gateway_loop::request
   auto asked = g.create_tenant(fresh.row);
   auto created = co_await std::move(asked);
   if (!created) co_return fail(r, created.error());
+  // Its origins count from now on, before anybody has used its key.
+  auto loading = g.tenant_named(fresh.row.id);
+  static_cast<void>(co_await std::move(loading));
   co_return json_response(201, actors::shown_once(fresh).dump());
 }
 
@@ -40,6 +43,54 @@ gateway_loop::response rest_get_tenant(gateway_loop& g, gateway_loop::request_co
   const auto& row = std::get<std::optional<store::tenant_row>>(answer);
   if (!row) co_return fail(r, not_found("tenant"));
   co_return json_response(200, actors::shown(*row).dump());
+}
+
+gateway_loop::response rest_update_tenant(gateway_loop& g, gateway_loop::request_context& r) {
+  auto body = g.bodies().update_tenant(r.http.body);
+  if (!body) co_return fail(r, body.error());
+  store::tenant_change change{
+      tenant_id{r.parameters[0]},
+      store::tenant_change::update{std::move(body->name), std::move(body->config), body->disabled},
+      g.shared().now.now()};
+  auto asked = g.change_tenant(std::move(change));
+  auto changed = co_await std::move(asked);
+  if (!changed) co_return fail(r, changed.error());
+  co_return json_response(200, actors::shown(*changed).dump());
+}
+
+gateway_loop::response rest_delete_tenant(gateway_loop& g, gateway_loop::request_context& r) {
+  const auto job = "job_" + make_hex(8, g.shared().random);
+  store::tenant_change change{tenant_id{r.parameters[0]}, store::tenant_change::remove{job},
+                              g.shared().now.now()};
+  auto asked = g.change_tenant(std::move(change));
+  auto changed = co_await std::move(asked);
+  if (!changed) co_return fail(r, changed.error());
+  co_return json_response(202, nlohmann::ordered_json{{"job_id", job}}.dump());
+}
+
+gateway_loop::response rest_create_key(gateway_loop& g, gateway_loop::request_context& r) {
+  const auto kind = g.bodies().key_kind(r.http.body);
+  if (!kind) co_return fail(r, kind.error());
+  const tenant_id tenant{r.parameters[0]};
+  auto fresh = actors::make_credential(*kind, tenant, g.options().sealing_key, g.shared().random);
+  nlohmann::ordered_json shown{
+      {"key_id", fresh.row.id.value}, {"kind", fresh.row.kind}, {"secret", fresh.secret}};
+  store::tenant_change change{tenant, store::tenant_change::add_credential{std::move(fresh.row)},
+                              g.shared().now.now()};
+  auto asked = g.change_tenant(std::move(change));
+  auto changed = co_await std::move(asked);
+  if (!changed) co_return fail(r, changed.error());
+  co_return json_response(201, shown.dump());
+}
+
+gateway_loop::response rest_delete_key(gateway_loop& g, gateway_loop::request_context& r) {
+  store::tenant_change change{tenant_id{r.parameters[0]},
+                              store::tenant_change::delete_credential{key_id{r.parameters[1]}},
+                              g.shared().now.now()};
+  auto asked = g.change_tenant(std::move(change));
+  auto changed = co_await std::move(asked);
+  if (!changed) co_return fail(r, changed.error());
+  co_return json_response(204, {});
 }
 
 }  // namespace parley::net

@@ -2,7 +2,9 @@
 #include "net/routes.hpp"
 #include "protocol/server_frame.hpp"
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 namespace parley::net {
 
@@ -25,6 +27,21 @@ void append_members(std::string& out, const std::vector<member_view>& members) {
     append_member(out, m);
   }
   out += ']';
+}
+
+/// CONFLICT: one of those who come would be in too many rooms. The claim lasts until they are stored or refused.
+boost::asio::awaitable<std::optional<error>> check_room_limit(
+    gateway_loop& g, const membership_claims::claim& claim, actors::room_limit_query q) {
+  const auto max = g.options().limits.max_rooms_per_user;
+  if (max == 0) co_return std::nullopt;
+  q.max = max - std::min(max, claim.others());
+  const auto tenant = q.room.tenant;
+  auto asked = g.read(tenant, std::move(q));
+  auto answer = co_await std::move(asked);
+  if (auto* failed = std::get_if<error>(&answer)) co_return std::move(*failed);
+  if (!std::get<std::optional<user_id>>(answer)) co_return std::nullopt;
+  co_return beyond("max_rooms_per_user",
+                   {error_code::conflict, "a member is in too many rooms", "user_ids"});
 }
 
 }  // namespace
@@ -61,8 +78,14 @@ gateway_loop::response rest_list_members(gateway_loop& g, gateway_loop::request_
 gateway_loop::response rest_add_members(gateway_loop& g, gateway_loop::request_context& r) {
   auto body = g.bodies().add_members(r.http.body);
   if (!body) co_return fail(r, body.error());
+  const auto room = parse_room(r.parameters[0]);
+  const membership_claims::claim claim{g.shared().claims, r.who.tenant->no, body->users};
+  auto checking = check_room_limit(
+      g, claim, {{r.who.tenant->no, room}, body->users, r.who.user, false, 0});
+  const auto full = co_await std::move(checking);
+  if (full) co_return fail(r, *full);
   auto asked = g.command(
-      r, parse_room(r.parameters[0]),
+      r, room,
       actors::add_members_command{std::move(body->users), body->role.value_or(member_role::member)});
   auto done = co_await std::move(asked);
   if (const auto* failed = std::get_if<error>(&done)) co_return fail(r, *failed);
@@ -110,7 +133,13 @@ gateway_loop::response rest_remove_member(gateway_loop& g, gateway_loop::request
 }
 
 gateway_loop::response rest_join(gateway_loop& g, gateway_loop::request_context& r) {
-  auto asked = g.command(r, parse_room(r.parameters[0]), actors::join_command{});
+  const auto room = parse_room(r.parameters[0]);
+  const std::vector<user_id> self{*r.who.user};
+  const membership_claims::claim claim{g.shared().claims, r.who.tenant->no, self};
+  auto checking = check_room_limit(g, claim, {{r.who.tenant->no, room}, self, {}, true, 0});
+  const auto full = co_await std::move(checking);
+  if (full) co_return fail(r, *full);
+  auto asked = g.command(r, room, actors::join_command{});
   auto done = co_await std::move(asked);
   if (const auto* failed = std::get_if<error>(&done)) co_return fail(r, *failed);
   const auto& joined = std::get<actors::room_result>(done);

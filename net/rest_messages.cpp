@@ -58,7 +58,6 @@ gateway_loop::response rest_send(gateway_loop& g, gateway_loop::request_context&
 
   std::string out;
   if (!sent.accepted.duplicate) {
-    g.shared().messages_accepted.fetch_add(1, std::memory_order_relaxed);
     append_entry(
         out, room,
         entry{sent.accepted.seq, sent.accepted.message, r.who.user, sent.accepted.created_at,

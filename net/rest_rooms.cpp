@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace parley::net {
@@ -31,7 +32,8 @@ std::optional<error> check_members(const create_room_body& body, const identity&
   if (body.members.size() > limits::members_max_per_call)
     return invalid("members", "at most 1000 at once");
   if (bounds.max_room_members != 0 && body.members.size() > bounds.max_room_members) {
-    return error{error_code::conflict, "the room would have too many members", "members"};
+    return beyond("max_room_members",
+                  {error_code::conflict, "the room would have too many members", "members"});
   }
   return std::nullopt;
 }
@@ -49,8 +51,13 @@ hash128 body_of(const create_room_body& b) {
 }  // namespace
 
 gateway_loop::response rest_create_room(gateway_loop& g, gateway_loop::request_context& r) {
-  const auto body = g.bodies().create_room(r.http.body);
+  auto body = g.bodies().create_room(r.http.body);
   if (!body) co_return fail(r, body.error());
+  // With its own token a user is implied; a backend lists whom it means (SPEC 3).
+  if (r.who.is_token && std::find(body->members.begin(), body->members.end(), *r.who.user) ==
+                            body->members.end()) {
+    body->members.insert(body->members.begin(), *r.who.user);
+  }
   if (auto wrong = check_members(*body, r.who, g.options().limits)) co_return fail(r, *wrong);
   const auto key = idempotency_key(r);
   if (!key) co_return fail(r, key.error());
@@ -67,6 +74,9 @@ gateway_loop::response rest_create_room(gateway_loop& g, gateway_loop::request_c
   room.created_at = g.shared().now.now();
   room.members = first_members(*body, r.who.user);
   room.max_rooms_per_user = g.options().limits.max_rooms_per_user;
+  room.max_rooms_per_tenant = g.options().max_rooms_per_tenant;
+  const membership_claims::claim claim{g.shared().claims, room.tenant, body->members};
+  room.claimed_rooms = claim.others();
   if (!key->empty()) {
     room.key =
         store::new_room::call_key{r.who.user.value_or(user_id{}), hash128_of(*key), body_of(*body)};

@@ -23,16 +23,31 @@ constexpr std::array table{
     route{"PATCH", "/rooms/{room}/messages/{message}", who_may::tenant, rest_edit_message},
     route{"DELETE", "/rooms/{room}/messages/{message}", who_may::tenant, rest_delete_message},
     route{"GET", "/rooms/{room}/events", who_may::tenant, rest_events},
+    route{"POST", "/messages/batch", who_may::tenant, rest_batch},
     route{"POST", "/acks", who_may::user, rest_ack},
     route{"POST", "/reads", who_may::user, rest_read},
     route{"GET", "/presence", who_may::tenant, rest_presence},
     route{"GET", "/ws", who_may::anyone, rest_ws},
+    route{"POST", "/ws/token", who_may::user, rest_ws_token, false, false},
+    route{"POST", "/users/{user}/disconnect", who_may::backend, rest_disconnect_user},
     route{"GET", "/livez", who_may::anyone, rest_livez},
     route{"GET", "/readyz", who_may::anyone, rest_readyz},
     route{"GET", "/health", who_may::anyone, rest_health},
+    route{"GET", "/openapi.yaml", who_may::anyone, rest_openapi},
+    route{"GET", "/asyncapi.yaml", who_may::anyone, rest_asyncapi},
+    route{"GET", "/metrics", who_may::anyone, rest_metrics, true},
+    route{"GET", "/admin/stats", who_may::operator_only, rest_stats},
     route{"POST", "/admin/tenants", who_may::operator_only, rest_create_tenant},
     route{"GET", "/admin/tenants", who_may::operator_only, rest_list_tenants},
     route{"GET", "/admin/tenants/{tenant}", who_may::operator_only, rest_get_tenant},
+    route{"PATCH", "/admin/tenants/{tenant}", who_may::operator_only, rest_update_tenant},
+    route{"DELETE", "/admin/tenants/{tenant}", who_may::operator_only, rest_delete_tenant},
+    route{"POST", "/admin/tenants/{tenant}/keys", who_may::operator_only, rest_create_key},
+    route{"DELETE", "/admin/tenants/{tenant}/keys/{key}", who_may::operator_only, rest_delete_key},
+    route{"GET", "/admin/tenants/{tenant}/users/{user}/export", who_may::operator_only,
+          rest_export_user},
+    route{"DELETE", "/admin/tenants/{tenant}/users/{user}", who_may::operator_only, rest_erase_user},
+    route{"GET", "/admin/jobs/{job}", who_may::operator_only, rest_job},
 };
 
 /// True when `segments` (from `at` on) fit the pattern; parameters in order.
@@ -69,6 +84,7 @@ route_match find_route(std::string_view method, const std::vector<std::string>& 
   for (const auto& r : table) {
     if (!matches(r.path, segments, at, parameters)) continue;
     match.path_known = true;
+    if (match.any == nullptr) match.any = &r;
     match.allow += match.allow.empty() ? "" : ", ";
     match.allow += r.method;
     if (r.method == "GET") match.allow += ", HEAD";

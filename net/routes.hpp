@@ -23,11 +23,14 @@ struct route {
   std::string_view path;  ///< `{name}` is a parameter: one segment
   who_may who;
   route_handler handler;
+  bool for_scrapers = false;  ///< on the public listener it exists for `metrics_allow` alone
+  bool is_counted = true;     ///< against the tenant's `rate_limit`
 };
 [[nodiscard]] std::span<const route> routes();
 
 struct route_match {
   const route* found = nullptr;
+  const route* any = nullptr;  ///< the first row of the path, whatever its method
   bool path_known = false;
   std::string allow;  ///< of the path's methods, for 405
   std::vector<std::string> parameters;
@@ -60,10 +63,24 @@ gateway_loop::response rest_read(gateway_loop& g, gateway_loop::request_context&
 gateway_loop::response rest_presence(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_create_tenant(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_list_tenants(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_batch(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_ws_token(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_disconnect_user(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_update_tenant(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_delete_tenant(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_create_key(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_delete_key(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_job(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_export_user(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_erase_user(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_get_tenant(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_livez(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_readyz(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_health(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_openapi(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_asyncapi(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_metrics(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_stats(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_ws(gateway_loop& g, gateway_loop::request_context& r);
 
 // What the handlers share (rest_common.cpp).

@@ -6,6 +6,7 @@
 /// Bound      a connection's outbound bytes: `outbound_max_bytes` for what callers check with outbound_space(); replies,
 ///            pongs and the close frame may exceed it by `control_reserve_bytes`, then the connection is closed.
 
+#include "actors/tally.hpp"
 #include "protocol/close_codes.hpp"
 #include "protocol/seams.hpp"
 #include "protocol/strong.hpp"
@@ -64,16 +65,17 @@ class hub_events {
   virtual void on_gone(connection_no c, close_code code) = 0;
 };
 
+/// Any thread may read them.
 struct hub_counters {
-  std::uint64_t frames_in = 0;
-  std::uint64_t frames_out = 0;
-  std::uint64_t bytes_in = 0;
-  std::uint64_t bytes_out = 0;
-  std::uint64_t sends = 0;  ///< sendmsg calls
-  std::uint64_t protocol_errors = 0;
-  std::uint64_t heartbeat_lost = 0;
-  std::uint64_t stalled = 0;
-  std::uint64_t flushed_in_turn = 0;  ///< connections written to at the end of turns
+  actors::tally frames_in;
+  actors::tally frames_out;
+  actors::tally bytes_in;
+  actors::tally bytes_out;
+  actors::tally sends;  ///< sendmsg calls
+  actors::tally protocol_errors;
+  actors::tally heartbeat_lost;
+  actors::tally stalled;
+  actors::tally flushed_in_turn;  ///< connections written to at the end of turns
 };
 
 class ws_hub {

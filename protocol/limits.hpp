@@ -14,6 +14,7 @@ struct node_limits {
   std::size_t max_meta = 4 * 1024;
   std::size_t max_name = 256;
   std::size_t max_body = 1024 * 1024;
+  std::size_t max_batch_body = 16 * 1024 * 1024;
   std::size_t max_header = 16 * 1024;
   std::size_t max_json_depth = 32;
   std::size_t ws_max_frame = 128 * 1024;
@@ -40,9 +41,12 @@ inline constexpr std::size_t client_msg_id_max_bytes = 128;  // SPEC 2.4
 inline constexpr std::size_t device_id_max_bytes = 64;       // SPEC 5
 inline constexpr std::size_t entry_max_users = 100;          // SPEC 1: ids a membership entry
 inline constexpr std::size_t members_max_per_call = 1000;    // SPEC 4
+inline constexpr std::size_t batch_max_items = 1000;         // SPEC 4: POST /messages/batch
 inline constexpr std::size_t page_max_entries = 1000;        // SPEC 4: messages, events
 inline constexpr std::size_t cursor_rooms_max =
     500;  // rooms an `ack` or `read`: each is answered, and all answers fit a connection's outbound bound
+inline constexpr std::size_t export_max_bytes =
+    16 * 1024 * 1024;  // of a user's export in one answer; it goes on at its cursor
 inline constexpr std::size_t list_default = 50;            // SPEC 4
 inline constexpr std::size_t list_max = 100;               // SPEC 4
 inline constexpr std::size_t sync_start_max_rooms = 1000;  // SPEC 5: rooms a `sync.start`
@@ -67,12 +71,26 @@ inline constexpr std::size_t ring_room_max_bytes = 1024 * 1024;  // one room can
 inline constexpr std::size_t ring_rewrites_max =
     16;  // edits of one message that a further one encodes anew; older frames leave the ring
 inline constexpr std::size_t page_rewrites_max =
-    64;  // rewrites of a room remembered while its pages are read; older pages are asked again
+    1024;  // rewritten messages of a room remembered while its pages are read; older pages are asked again
+inline constexpr std::size_t page_rewrites_max_bytes =
+    256 * 1024;  // … and what they show, the newest in any case; the others cut a page that has them
 inline constexpr std::size_t commit_max_rows = 4096;     // DESIGN 3.3: rows a group commit
+inline constexpr std::size_t commit_max_bytes =
+    4 * 1024 * 1024;  // what waits for it waits for some ms more than with small messages
+inline constexpr std::size_t commit_lower_share =
+    16;  // of its rows, one in so many is the next lower class's, if that waits
+inline constexpr std::size_t commit_turn_bytes =
+    32 * 1024;  // DESIGN 3.3: of one tenant before the next one's turn; two of the largest messages
+inline constexpr std::size_t export_page_max_rows = 1000;  // of one user, read at once
 inline constexpr std::size_t presence_max_users = 100;   // SPEC 4: of one GET /presence
-inline constexpr std::size_t presence_max_rooms = 5000;  // read for one change; dms come first
+inline constexpr std::size_t presence_max_rooms =
+    5000;  // read for one change, dms first; of who asks for presence, the newest
+inline constexpr std::int64_t usage_count_max =
+    10000;  // rooms and users of a tenant that /admin/stats counts; a page of 100 tenants stays some ms
 inline constexpr std::size_t receipts_max =
     16384;  // that wait in one gateway; beyond: dropped, the next says it all
+inline constexpr std::size_t admin_connections_max = 64;  // of `admin_listen`: scrapers, probes, the CLI
+inline constexpr std::size_t admin_body_total_bytes = 4 * 1024 * 1024;
 inline constexpr std::size_t admission_max_rows = 65536;  // messages on their way through the node
 inline constexpr std::size_t admission_max_bytes = 128 * 1024 * 1024;
 }  // namespace limits

@@ -334,4 +334,101 @@ result<create_tenant_body> rest_body_parser::create_tenant(std::string_view body
   return out;
 }
 
+result<update_tenant_body> rest_body_parser::update_tenant(std::string_view body) {
+  field_reader read{impl_->bounds};
+  const auto fields = impl_->scan<3>(body, read, {"name", "config", "disabled"});
+  update_tenant_body out;
+  if (!fields["name"].is_void()) {
+    out.name = read.name(fields["name"], "name");
+    if (out.name && out.name->empty()) read.refuse("name", "must not be empty");
+  }
+  if (const json_slice& config = fields["config"]; !config.is_void()) {
+    check_config(read, config, impl_->bounds.max_json_depth);
+    out.config = minified(config);
+  }
+  if (const json_slice& disabled = fields["disabled"]; !disabled.is_void()) {
+    out.disabled = disabled.text == "true";
+    if (disabled.text != "true" && disabled.text != "false")
+      read.refuse("disabled", "must be true or false");
+  }
+  if (!read.has_failed() && !out.name && !out.config && !out.disabled)
+    read.refuse("disabled", "or name or config must be given");
+  if (auto why = read.failure()) return std::move(*why);
+  return out;
+}
+
+result<std::string> rest_body_parser::key_kind(std::string_view body) {
+  field_reader read{impl_->bounds};
+  const auto fields = impl_->scan<1>(body, read, {"kind"});
+  auto kind = read.text(fields["kind"], "kind").value_or("");
+  if (kind != "api_key" && kind != "jwt_secret" && kind != "webhook_secret")
+    read.refuse("kind", R"(must be "api_key", "jwt_secret" or "webhook_secret")");
+  if (auto why = read.failure()) return std::move(*why);
+  return kind;
+}
+
+result<std::optional<utc_time>> rest_body_parser::disconnect(std::string_view body) {
+  std::optional<utc_time> out;
+  if (body.empty()) return out;
+  field_reader read{impl_->bounds};
+  const auto fields = impl_->scan<1>(body, read, {"revoke_before"});
+  if (!fields["revoke_before"].is_void()) {
+    out = parse_rfc3339(read.text(fields["revoke_before"], "revoke_before").value_or(""));
+    if (!out) read.refuse("revoke_before", "must be a time such as 2026-01-31T12:00:00Z");
+  }
+  if (auto why = read.failure()) return std::move(*why);
+  return out;
+}
+
+result<std::vector<batch_item>> rest_body_parser::batch(std::string_view body) {
+  field_reader read{impl_->bounds};
+  const auto fields = impl_->scan<1>(body, read, {"messages"});
+  std::vector<batch_item> out;
+  const json_slice& messages = fields["messages"];
+  if (!messages.is(json_kind::array)) {
+    read.refuse("messages", "must be an array");
+  } else {
+    json_scanner elements{impl_->bounds.max_json_depth};
+    elements.open(messages.text);
+    elements.enter_array();
+    while (elements.next_element() && out.size() <= limits::batch_max_items) {
+      const json_slice element = elements.value();
+      batch_item item;
+      if (element.is(json_kind::object)) {
+        item = batch_item_of(element.text);
+      } else {
+        item.failure = invalid("messages", "must be an array of objects");
+      }
+      if (item.failure) item.failure->stored = stored_state::no;
+      out.push_back(std::move(item));
+    }
+    if (out.size() > limits::batch_max_items) {
+      read.refuse("messages", "must have at most 1000 items");
+    } else if (out.empty()) {
+      read.refuse("messages", "must have an item");
+    }
+  }
+  if (auto why = read.failure()) {
+    why->stored = stored_state::no;
+    return std::move(*why);
+  }
+  return out;
+}
+
+batch_item rest_body_parser::batch_item_of(std::string_view body) {
+  batch_item item;
+  auto sent = send(body);
+  field_reader read{impl_->bounds};
+  const auto fields = impl_->scan<1>(body, read, {"room_id"});
+  item.room = read.room(fields["room_id"]);
+  if (!sent) {
+    item.failure = sent.error();
+  } else if (auto why = read.failure()) {
+    item.failure = std::move(*why);
+  } else {
+    item.send = std::move(*sent);
+  }
+  return item;
+}
+
 }  // namespace parley

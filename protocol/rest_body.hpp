@@ -41,6 +41,18 @@ struct create_tenant_body {
   std::string config;  ///< JSON object text; `{}` when not given
 };
 
+struct update_tenant_body {  ///< what is not given stays; at least one is
+  std::optional<std::string> name{};
+  std::optional<std::string> config{};  ///< the whole of it, JSON object text
+  std::optional<bool> disabled{};
+};
+/// One item of `POST /messages/batch`: what its own body would be, and its room; or what is wrong with it.
+struct batch_item {
+  room_id room{};
+  send_body send{};
+  std::optional<error> failure{};
+};
+
 class rest_body_parser {
  public:
   explicit rest_body_parser(const node_limits& bounds);
@@ -61,8 +73,17 @@ class rest_body_parser {
   result<std::pair<room_id, room_seq>> cursor(std::string_view body);
   /// Tenant config: an unknown key is 400 (SPEC 4 «Tenant config»).
   result<create_tenant_body> create_tenant(std::string_view body);
+  result<update_tenant_body> update_tenant(std::string_view body);
+  /// `POST /admin/tenants/{id}/keys`: `api_key`, `jwt_secret` or `webhook_secret`.
+  result<std::string> key_kind(std::string_view body);
+  /// `POST /users/{id}/disconnect`: `revoke_before`, RFC 3339; nullopt: not given.
+  result<std::optional<utc_time>> disconnect(std::string_view body);
+  /// `POST /messages/batch`: an item that is wrong fails alone; more than limits::batch_max_items: all of it.
+  result<std::vector<batch_item>> batch(std::string_view body);
 
  private:
+  batch_item batch_item_of(std::string_view body);
+
   struct impl;
   std::unique_ptr<impl> impl_;
 };

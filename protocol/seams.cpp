@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <optional>
 #include <string_view>
 
 namespace parley {
@@ -80,6 +81,64 @@ std::string to_rfc3339(utc_time t) {
   std::string out;
   append_rfc3339(out, t);
   return out;
+}
+
+std::optional<utc_time> parse_rfc3339(std::string_view text) {
+  using namespace std::chrono;
+  std::size_t at = 0;
+  bool sound = true;
+  const auto digits = [&](std::size_t width) {
+    int value = 0;
+    for (std::size_t i = 0; i < width; ++i, ++at) {
+      if (at >= text.size() || text[at] < '0' || text[at] > '9') {
+        sound = false;
+        return 0;
+      }
+      value = value * 10 + (text[at] - '0');
+    }
+    return value;
+  };
+  const auto is_one_of = [&](std::string_view which) {
+    sound = sound && at < text.size() && which.find(text[at]) != std::string_view::npos;
+    return sound ? text[at++] : '\0';
+  };
+  const int y = digits(4);
+  is_one_of("-");
+  const int m = digits(2);
+  is_one_of("-");
+  const int d = digits(2);
+  is_one_of("Tt ");
+  const int hour = digits(2);
+  is_one_of(":");
+  const int minute = digits(2);
+  is_one_of(":");
+  const int second = digits(2);
+  if (!sound) return std::nullopt;
+  int ms = 0;
+  if (at < text.size() && text[at] == '.') {
+    ++at;
+    std::size_t n = 0;
+    for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at, ++n) {
+      if (n < 3) ms = ms * 10 + (text[at] - '0');
+    }
+    if (n == 0) return std::nullopt;
+    for (; n < 3; ++n) ms *= 10;
+  }
+  int offset = 0;
+  const char zone = is_one_of("Zz+-");
+  if (zone == '+' || zone == '-') {
+    const int hours = digits(2);
+    is_one_of(":");
+    const int minutes = digits(2);
+    if (hours > 23 || minutes > 59) return std::nullopt;
+    offset = (hours * 60 + minutes) * (zone == '+' ? 1 : -1);
+  }
+  const year_month_day date{year{y}, month{static_cast<unsigned>(m)}, day{static_cast<unsigned>(d)}};
+  // 60 is a leap second; it counts as the next minute's first.
+  if (!sound || at != text.size() || !date.ok() || hour > 23 || minute > 59 || second > 60)
+    return std::nullopt;
+  return utc_time{sys_days{date}.time_since_epoch() + hours{hour} + minutes{minute - offset} +
+                  seconds{second} + milliseconds{ms}};
 }
 
 }  // namespace parley

@@ -3,8 +3,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace parley {
 
@@ -41,6 +43,8 @@ random_source& system_random();
 /// RFC 3339 UTC with milliseconds, `2026-11-25T22:30:24.123Z` (SPEC 4).
 void append_rfc3339(std::string& out, utc_time t);
 [[nodiscard]] std::string to_rfc3339(utc_time t);
+/// With any offset; beyond milliseconds it is cut. nullopt: not a time of RFC 3339.
+[[nodiscard]] std::optional<utc_time> parse_rfc3339(std::string_view text);
 [[nodiscard]] constexpr std::int64_t to_unix_ms(utc_time t) { return t.time_since_epoch().count(); }
 [[nodiscard]] constexpr utc_time from_unix_ms(std::int64_t ms) {
   return utc_time{std::chrono::milliseconds{ms}};

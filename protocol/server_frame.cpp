@@ -337,7 +337,12 @@ void append_member(std::string& out, const member_view& m) {
 }
 
 void append_hello(std::string& out, const hello_info& h) {
-  out += R"({"type":"hello","protocol":"parley.v1","server_version":)";
+  out += R"({"type":"hello")";
+  if (!h.request_id.empty()) {
+    out += R"(,"request_id":)";
+    out += h.request_id;
+  }
+  out += R"(,"protocol":"parley.v1","server_version":)";
   append_json_string(out, h.server_version);
   out += R"(,"connection_id":)";
   append_json_string(out, h.connection_id);
@@ -525,6 +530,24 @@ void append_presence_update(std::string& out, std::string_view user, std::string
   if (last_seen) {
     out += R"(,"last_seen":)";
     append_time(out, *last_seen);
+  }
+  out += '}';
+}
+
+void append_auth_expiring(std::string& out, std::chrono::milliseconds in) {
+  out += R"({"type":"auth.expiring","in_ms":)";
+  append_number(out, in.count());
+  out += '}';
+}
+
+void append_auth_refreshed(std::string& out, const reply_refs& refs,
+                           std::optional<utc_time> expires_at) {
+  open_reply(out, "auth.refreshed", refs);
+  out += R"(,"expires_at":)";
+  if (expires_at) {
+    append_time(out, *expires_at);
+  } else {
+    out += "null";
   }
   out += '}';
 }

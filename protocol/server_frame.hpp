@@ -56,6 +56,7 @@ struct hello_info {
   std::size_t max_meta = 0;
   std::uint32_t sync_max_events = 0;
   std::uint32_t frames_per_s = 0;  ///< 0: no limit
+  std::string_view request_id{};   ///< of the `auth` frame that it answers, as JSON; empty: none
 };
 void append_hello(std::string& out, const hello_info& h);
 
@@ -99,6 +100,9 @@ void append_typing(std::string& out, const room_id& room, std::string_view user,
 /// `presence.update {user_id, status, last_seen?}`; `status` is online, away or offline.
 void append_presence_update(std::string& out, std::string_view user, std::string_view status,
                             const std::optional<utc_time>& last_seen);
+void append_auth_expiring(std::string& out, std::chrono::milliseconds in);
+void append_auth_refreshed(std::string& out, const reply_refs& refs,
+                           std::optional<utc_time> expires_at);
 void append_server_shutdown(std::string& out, std::chrono::milliseconds reconnect_after);
 
 }  // namespace parley

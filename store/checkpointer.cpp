@@ -37,19 +37,24 @@ db_result<void> checkpointer::passive() {
   auto done = db_.checkpoint(checkpoint_mode::passive, 0);
   if (!done) return done.error();
   const mono_time end = clock_.mono();
+  ++counted_.pieces;
+  counted_.time += end - start;
   next_piece_ = end + rest_after_piece * (end - start);
   if (!done->busy) moved_pages_ = done->moved_pages;
   return {};
 }
 
 db_result<void> checkpointer::restart() {
+  const mono_time start = clock_.mono();
   const bool alone = gate_.close(2 * reader_slice);
   db_result<checkpoint_result> done = checkpoint_result{.busy = true};
   // With the gate closed only a reader of another process (verify) can be in the way.
   if (alone)
     done = db_.checkpoint(checkpoint_mode::restart, static_cast<int>((2 * reader_slice).count()));
   gate_.open();
+  counted_.time += clock_.mono() - start;
   if (!done) return done.error();
+  ++(done->busy ? counted_.busy : counted_.restarts);
   if (done->busy) {
     next_restart_ = clock_.mono() + rest_after_restart;
   } else {

@@ -40,6 +40,13 @@ class checkpointer {
   db_result<void> finish();
 
   [[nodiscard]] std::int64_t wal_pages() const { return db_.wal_pages(); }
+  struct counts {
+    std::uint64_t pieces = 0;
+    std::uint64_t restarts = 0;
+    std::uint64_t busy = 0;  ///< restarts that a reader prevented
+    std::chrono::nanoseconds time{0};
+  };
+  [[nodiscard]] const counts& counted() const { return counted_; }
 
  private:
   db_result<void> passive();
@@ -52,6 +59,7 @@ class checkpointer {
   std::int64_t moved_pages_ = 0;  ///< frames of the current WAL that are in the database file
   mono_time next_piece_{};
   mono_time next_restart_{};
+  counts counted_;
 };
 
 }  // namespace parley::store

@@ -173,8 +173,42 @@ CREATE VIEW undelivered_messages AS
 
 std::string create_the_log_and_its_views() { return create_the_log + chatapi_views_v1(); }
 
-constexpr std::array<migration, 1> steps{{
+// Of a key whose call changed nothing: `created_at` of the message, as the first answer said it. NULL: the key made entry
+// `seq`.
+std::string add_answered_at() { return "ALTER TABLE send_keys ADD COLUMN answered_at INTEGER;"; }
+
+// `place_…` of a job: how far it is, so that it goes on there after a restart (store/job_runner.hpp).
+std::string add_tenant_changes_and_jobs() {
+  return R"sql(
+ALTER TABLE tenants ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX credentials_by_key ON credentials(key_id);
+DROP INDEX rooms_by_dm_key;
+CREATE UNIQUE INDEX rooms_by_dm_key ON rooms(tenant_no, dm_key)
+  WHERE dm_key IS NOT NULL AND deleted_at IS NULL AND member_count = 2;
+CREATE TABLE jobs(
+  job_no INTEGER PRIMARY KEY AUTOINCREMENT,
+  job_id TEXT NOT NULL UNIQUE,
+  kind TEXT NOT NULL,
+  tenant_no INTEGER NOT NULL,
+  subject TEXT NOT NULL,
+  state INTEGER NOT NULL,
+  done INTEGER NOT NULL DEFAULT 0,
+  total INTEGER NOT NULL DEFAULT 0,
+  error TEXT NOT NULL DEFAULT '',
+  step INTEGER NOT NULL DEFAULT 0,
+  place_room INTEGER NOT NULL DEFAULT 0,
+  place_seq INTEGER NOT NULL DEFAULT 0,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX jobs_running ON jobs(job_no) WHERE state = 1;
+)sql";
+}
+
+constexpr std::array<migration, 3> steps{{
     {1, "the log", &create_the_log_and_its_views},
+    {2, "keys of calls that changed nothing", &add_answered_at},
+    {3, "changes of tenants, and jobs", &add_tenant_changes_and_jobs},
 }};
 
 constexpr bool numbered_without_gap() {

@@ -15,7 +15,10 @@ enum class cursor_kind : std::uint8_t {
   rooms_of_user = 1,
   rooms_of_tenant = 2,
   members = 3,
-  tenants = 4
+  tenants = 4,
+  jobs = 5,
+  export_memberships = 6,
+  export_messages = 7
 };
 
 /// A position in the order of the list: the last item that was given.

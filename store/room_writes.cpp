@@ -35,11 +35,18 @@ room_writes::room_writes(connection& db, user_names& users, room_ends& rooms, co
                        "result_no, created_at) VALUES(?, ?, ?, ?, ?, ?, ?)"),
       select_dm_(
           db,
-          "SELECT room_no FROM rooms WHERE tenant_no = ? AND dm_key = ? AND deleted_at IS NULL"),
+          // One whose other half was erased is no dm of the pair any more.
+          "SELECT room_no FROM rooms WHERE tenant_no = ? AND dm_key = ? AND deleted_at IS NULL "
+          "AND member_count = 2"),
+      count_memberships_(db,
+                         "SELECT count(*) FROM (SELECT 1 FROM room_members "
+                         "WHERE tenant_no = ? AND user_no = ? LIMIT ?)"),
       count_rooms_(db,
                    "SELECT count(*) FROM (SELECT 1 FROM room_members m "
                    "JOIN rooms r ON r.room_no = m.room_no AND r.deleted_at IS NULL "
                    "WHERE m.tenant_no = ? AND m.user_no = ? LIMIT ?)"),
+      count_tenant_rooms_(db,
+                          "SELECT count(*) FROM rooms WHERE tenant_no = ? AND deleted_at IS NULL"),
       insert_room_(db,
                    "INSERT INTO rooms(tenant_no, room_id, type, dm_key, name, metadata, posting, "
                    "member_count, created_by, created_at, updated_at) "
@@ -61,14 +68,9 @@ room_writes::room_writes(connection& db, user_names& users, room_ends& rooms, co
           "SELECT user_no, role, joined_seq, joined_at FROM room_members WHERE room_no = ? "
           "ORDER BY user_no"),
       select_keys_(db,
-                   "SELECT sender_no, key, call, body, seq, message_id, created_at FROM send_keys "
+                   "SELECT sender_no, key, call, body, seq, message_id, "
+                   "coalesce(answered_at, created_at) FROM send_keys "
                    "WHERE room_no = ? AND created_at >= ? LIMIT ?"),
-      insert_tenant_(db,
-                     "INSERT INTO tenants(tenant_id, name, config, created_at) VALUES(?, ?, ?, ?)"),
-      insert_credential_(
-          db,
-          "INSERT INTO credentials(tenant_no, key_id, kind, sha256, sealed, created_at) "
-          "VALUES(?, ?, ?, ?, ?, ?)"),
       select_cursor_(
           db,
           "SELECT m.joined_seq, d.last_ack, d.last_read, "
@@ -182,14 +184,35 @@ write_result<room_writes::members_of_new_room> room_writes::intern_members(const
 write_result<void> room_writes::check_room_limit(const new_room& room,
                                                  const members_of_new_room& members) {
   if (room.max_rooms_per_user == 0) return {};
+  const std::int64_t max = std::max<std::int64_t>(
+      0, std::int64_t{room.max_rooms_per_user} - std::int64_t{room.claimed_rooms});
   for (const auto& [user, row] : members) {
-    auto q = count_rooms_.query(room.tenant, user, room.max_rooms_per_user);
-    if (!q.next()) return write_failed(db_.last_failure(), item_step::first);
-    if (q.integer(0) >= static_cast<std::int64_t>(room.max_rooms_per_user)) {
-      return refused(conflict("a member is in too many rooms", "members"));
+    // Few are near the bound: the cheap count takes deleted rooms along, which are swept in time.
+    for (auto* count : {&count_memberships_, &count_rooms_}) {
+      auto q = count->query(room.tenant, user, max);
+      if (!q.next()) return write_failed(db_.last_failure(), item_step::first);
+      if (q.integer(0) < max) break;
+      if (count == &count_rooms_) {
+        return refused(
+            beyond("max_rooms_per_user", conflict("a member is in too many rooms", "members")));
+      }
     }
   }
   return {};
+}
+
+write_result<void> room_writes::check_tenant_limit(const new_room& room) {
+  if (room.max_rooms_per_tenant == 0) return {};
+  const std::int64_t max = room.max_rooms_per_tenant;
+  const std::int64_t* known = room_counts_.find(room.tenant);
+  if (known == nullptr) {
+    auto q = count_tenant_rooms_.query(room.tenant);
+    if (!q.next()) return write_failed(db_.last_failure(), item_step::first);
+    known = &room_counts_.put(room.tenant, q.integer(0));
+  }
+  if (*known < max) return {};
+  return refused(
+      beyond("max_rooms_per_tenant", conflict("the tenant has too many rooms", "tenant_id")));
 }
 
 write_result<created_room> room_writes::insert_room(const new_room& room,
@@ -197,6 +220,7 @@ write_result<created_room> room_writes::insert_room(const new_room& room,
                                                     user_no scope) {
   auto members = intern_members(room);
   if (!members) return members.error();
+  if (auto fits = check_tenant_limit(room); !fits) return fits.error();
   if (auto fits = check_room_limit(room, *members); !fits) return fits.error();
   std::optional<user_no> creator;
   if (room.created_by) {
@@ -218,6 +242,7 @@ write_result<created_room> room_writes::insert_room(const new_room& room,
   }
   if (auto stored = store_call_key(room, scope, out.no); !stored) return stored.error();
   rooms_.put(out.no, room.id, {room.tenant, room_seq{0}, true});
+  if (auto* count = room_counts_.find(room.tenant)) ++*count;
 
   room_info& info = out.info;
   info.id = room.id;
@@ -244,6 +269,7 @@ write_result<room_seq> room_writes::delete_room(tenant_no tenant, room_no room, 
   }
   if (db_.changes() != 1) return inconsistent("there was nothing to delete a room");
   rooms_.gone(room);
+  if (auto* count = room_counts_.find(tenant)) --*count;
   return last;
 }
 
@@ -311,28 +337,7 @@ write_result<std::vector<used_key>> room_writes::keys_of(room_no no, utc_time si
   return out;
 }
 
-// ------------------------------------------------------------------------------------------------ tenants, cursors
-
-write_result<tenant_no> room_writes::create_tenant(const new_tenant& tenant) {
-  if (!insert_tenant_.run(tenant.id.view(), tenant.name, tenant.config, tenant.created_at)) {
-    const db_failure& f = db_.last_failure();
-    write_error e = write_failed(f, item_step::first);
-    if (e.scope == failure_scope::item)
-      e.why = conflict("there is a tenant of this id", "tenant_id");
-    return e;
-  }
-  const tenant_no no{db_.last_insert_rowid()};
-  for (const new_credential& c : tenant.credentials) {
-    std::optional<blob_view> digest;
-    if (c.digest) digest = blob_of(*c.digest);
-    std::optional<blob_view> sealed;
-    if (!c.sealed.empty()) sealed = blob_view{c.sealed.data(), c.sealed.size()};
-    if (!insert_credential_.run(no, c.id.view(), c.kind, digest, sealed, tenant.created_at)) {
-      return write_failed(db_.last_failure(), item_step::later);
-    }
-  }
-  return no;
-}
+// --------------------------------------------------------------------------------------------------------- cursors
 
 write_result<cursor_state> room_writes::move_cursor(const cursor_move& move) {
   const auto gone = [] {

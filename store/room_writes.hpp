@@ -1,5 +1,5 @@
 #pragma once
-/// What the writer does besides appending: rooms, tenants, cursors.
+/// What the writer does besides appending: rooms and cursors.
 ///
 /// Owner      the writer, inside its transaction (open_room: also outside).
 
@@ -8,6 +8,7 @@
 #include "store/sqlite_db.hpp"
 #include "store/store.hpp"
 #include "store/user_names.hpp"
+#include "store/bounded_cache.hpp"
 
 #include <chrono>
 #include <optional>
@@ -19,6 +20,7 @@ namespace parley::store {
 
 class room_writes {
  public:
+  static constexpr std::size_t tenants_counted_max = 4096;  // a few dozen bytes each
   /// Throws db_exception.
   room_writes(connection& db, user_names& users, room_ends& rooms, const clock& now,
               std::chrono::milliseconds idempotency_ttl);
@@ -27,7 +29,8 @@ class room_writes {
   write_result<room_seq> delete_room(tenant_no tenant, room_no room, utc_time at);
   write_result<std::optional<opened_room>> open_room(tenant_no tenant, room_id room,
                                                      utc_time keys_since);
-  write_result<tenant_no> create_tenant(const new_tenant& tenant);
+  /// Rooms came or went by other ways, or the transaction did not come to pass.
+  void forget_counts() { room_counts_.clear(); }
   write_result<cursor_state> move_cursor(const cursor_move& move);
   write_result<void> store_last_seen(tenant_no tenant, const user_id& user, utc_time at);
 
@@ -40,6 +43,7 @@ class room_writes {
   write_result<void> store_call_key(const new_room& room, user_no scope, room_no made);
   write_result<members_of_new_room> intern_members(const new_room& room);
   write_result<void> check_room_limit(const new_room& room, const members_of_new_room& members);
+  write_result<void> check_tenant_limit(const new_room& room);
   write_result<created_room> insert_room(const new_room& room,
                                          const std::optional<std::string>& dm_key, user_no scope);
   write_result<created_room> existing(room_no no, bool replayed);
@@ -51,11 +55,15 @@ class room_writes {
   room_ends& rooms_;
   const clock& clock_;
   std::chrono::milliseconds idempotency_ttl_;
+  /// Live rooms of tenants that have a limit on them, as the transaction sees them.
+  bounded_cache<tenant_no, std::int64_t> room_counts_{tenants_counted_max};
 
   statement select_call_key_;
   statement insert_call_key_;
   statement select_dm_;
+  statement count_memberships_;
   statement count_rooms_;
+  statement count_tenant_rooms_;
   statement insert_room_;
   statement insert_member_;
   statement select_room_by_no_;
@@ -63,8 +71,6 @@ class room_writes {
   statement delete_room_;
   statement select_members_;
   statement select_keys_;
-  statement insert_tenant_;
-  statement insert_credential_;
   statement select_cursor_;
   statement upsert_cursor_;
   statement update_last_seen_;

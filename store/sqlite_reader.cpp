@@ -18,6 +18,9 @@ constexpr std::string_view position_joins =
     "AND d.room_no = m.room_no LEFT JOIN room_log l ON l.room_no = r.room_no AND l.seq = ("
     "SELECT x.seq FROM room_log x WHERE x.room_no = r.room_no ORDER BY x.seq DESC LIMIT 1) ";
 
+constexpr std::string_view job_columns =
+    "job_no, job_id, kind, tenant_no, subject, state, done, total, error, created_at, updated_at";
+
 /// Entries of a room in the order of its log, through its index.
 constexpr std::string_view from_log =
     " FROM room_log l JOIN messages m ON m.id = l.id WHERE l.room_no = ? ";
@@ -50,6 +53,7 @@ sqlite_reader::sqlite_reader(const connection_options& options, std::shared_ptr<
       clock_(now),
       users_(*db_, users_in_memory),
       decoder_(*db_, users_),
+      tenants_of_(*db_),
       begin_(*db_, "BEGIN"),
       end_(*db_, "COMMIT"),
       snapshot_no_(*db_, "SELECT no FROM commits ORDER BY no DESC LIMIT 1"),
@@ -95,19 +99,33 @@ sqlite_reader::sqlite_reader(const connection_options& options, std::shared_ptr<
           "SELECT r.room_id, r.type FROM room_members m JOIN rooms r ON r.room_no = m.room_no "
           "AND r.deleted_at IS NULL AND r.type IN (1, 2) AND r.member_count <= ?3 "
           "WHERE m.tenant_no = ?1 AND m.user_no = ?2 ORDER BY r.type LIMIT ?4"),
+      room_kind_(*db_,
+                 "SELECT room_no, type FROM rooms WHERE tenant_no = ? AND room_id = ? "
+                 "AND deleted_at IS NULL"),
+      role_(*db_,
+            "SELECT role FROM room_members WHERE tenant_no = ? AND user_no = ? AND room_no = ?"),
+      count_memberships_(*db_,
+                         "SELECT count(*) FROM (SELECT 1 FROM room_members "
+                         "WHERE tenant_no = ? AND user_no = ? LIMIT ?)"),
+      count_rooms_(*db_,
+                   "SELECT count(*) FROM (SELECT 1 FROM room_members m "
+                   "JOIN rooms r ON r.room_no = m.room_no AND r.deleted_at IS NULL "
+                   "WHERE m.tenant_no = ? AND m.user_no = ? LIMIT ?)"),
       last_seen_(*db_, "SELECT last_seen FROM users WHERE user_no = ?"),
-      // From the other's rooms: of the asker's own, who chooses the question, there may be many.
-      shares_room_(*db_,
-                   "SELECT 1 FROM room_members o CROSS JOIN room_members s "
-                   "ON s.tenant_no = o.tenant_no AND s.user_no = ?3 AND s.room_no = o.room_no "
-                   "CROSS JOIN rooms r ON r.room_no = o.room_no AND r.type IN (1, 2) "
-                   "AND r.deleted_at IS NULL WHERE o.tenant_no = ?1 AND o.user_no = ?2 LIMIT 1"),
+      newest_rooms_(*db_,
+                    "SELECT room_no FROM room_members WHERE tenant_no = ? AND user_no = ? "
+                    "ORDER BY room_no DESC LIMIT ?"),
+      rooms_between_(*db_,
+                     "SELECT room_no FROM room_members WHERE tenant_no = ? AND user_no = ? "
+                     "AND room_no BETWEEN ? AND ? ORDER BY room_no LIMIT ?"),
+      shows_presence_(
+          *db_, "SELECT 1 FROM rooms WHERE room_no = ? AND type IN (1, 2) AND deleted_at IS NULL"),
       owners_(*db_,
               "SELECT user_no, joined_seq, joined_at FROM room_members WHERE room_no = ? "
               "AND role = ? LIMIT 16"),
       key_(*db_,
-           "SELECT call, body, seq, message_id, created_at FROM send_keys WHERE room_no = ? "
-           "AND sender_no = ? AND key = ? AND created_at >= ?"),
+           "SELECT call, body, seq, message_id, coalesce(answered_at, created_at) FROM send_keys "
+           "WHERE room_no = ? AND sender_no = ? AND key = ? AND created_at >= ?"),
       // Newest first, and no more rows than a slice allows: a room in which one reads nobody but oneself stays cheap.
       unread_(*db_,
               "SELECT count(*) FROM (SELECT 1 FROM (SELECT kind, sender_no, deleted FROM room_log "
@@ -127,20 +145,44 @@ sqlite_reader::sqlite_reader(const connection_options& options, std::shared_ptr<
                             "AND l.seq < ? AND l.kind = 1 ORDER BY l.seq DESC LIMIT ? OFFSET ?"}),
       message_(*db_, {"SELECT ", entry_columns,
                       " FROM messages m WHERE m.message_id = ? AND m.kind = 1 AND m.room_no = ?"}),
-      tenant_by_digest_(
+      tenant_by_digest_(*db_, {"SELECT ", tenant_columns,
+                               " FROM credentials c JOIN tenants t ON t.tenant_no = c.tenant_no "
+                               "AND t.deleted_at IS NULL WHERE c.sha256 = ? AND c.kind = 'api_key'"}),
+      tenant_by_id_(*db_, {"SELECT ", tenant_columns,
+                           " FROM tenants t WHERE t.tenant_id = ? AND t.deleted_at IS NULL"}),
+      tenants_(*db_, {"SELECT ", tenant_columns,
+                      " FROM tenants t WHERE t.tenant_no > ? AND t.deleted_at IS NULL "
+                      "ORDER BY t.tenant_no LIMIT ?"}),
+      tenant_usage_(
           *db_,
-          "SELECT t.tenant_no, t.tenant_id, t.name, t.config, t.disabled, t.created_at "
-          "FROM credentials c JOIN tenants t ON t.tenant_no = c.tenant_no "
-          "AND t.deleted_at IS NULL WHERE c.sha256 = ? AND c.kind = 'api_key'"),
-      tenant_by_id_(*db_,
-                    "SELECT tenant_no, tenant_id, name, config, disabled, created_at FROM tenants "
-                    "WHERE tenant_id = ? AND deleted_at IS NULL"),
-      tenants_(*db_,
-               "SELECT tenant_no, tenant_id, name, config, disabled, created_at FROM tenants "
-               "WHERE tenant_no > ? AND deleted_at IS NULL ORDER BY tenant_no LIMIT ?"),
-      credentials_(*db_,
-                   "SELECT key_id, kind, created_at, last_used_at, sealed FROM credentials "
-                   "WHERE tenant_no = ? ORDER BY created_at, key_id") {}
+          "SELECT t.tenant_no, t.tenant_id, t.disabled, "
+          "(SELECT count(*) FROM (SELECT 1 FROM rooms r WHERE r.tenant_no = t.tenant_no "
+          "AND r.deleted_at IS NULL LIMIT ?3)), "
+          "(SELECT count(*) FROM (SELECT 1 FROM users u WHERE u.tenant_no = t.tenant_no LIMIT ?3)) "
+          "FROM tenants t WHERE t.tenant_no > ?1 AND t.deleted_at IS NULL ORDER BY t.tenant_no LIMIT ?2"),
+      tenant_by_key_(*db_, {"SELECT ", tenant_columns,
+                            " FROM credentials c JOIN tenants t ON t.tenant_no = c.tenant_no "
+                            "AND t.deleted_at IS NULL WHERE c.key_id = ?"}),
+      revoked_before_(*db_,
+                      "SELECT revoke_before FROM users WHERE tenant_no = ? AND user_id = ?"),
+      job_(*db_, {"SELECT ", job_columns, " FROM jobs WHERE job_id = ?"}),
+      jobs_(*db_,
+            {"SELECT ", job_columns, " FROM jobs WHERE job_no < ? ORDER BY job_no DESC LIMIT ?"}),
+      export_person_(*db_, "SELECT last_seen, revoke_before, erased_at FROM users WHERE user_no = ?"),
+      export_memberships_(
+          *db_, {"SELECT ", room_columns,
+                 ", m.role, m.joined_seq, m.joined_at, d.last_ack, d.last_read "
+                 "FROM room_members m JOIN rooms r ON r.room_no = m.room_no AND r.deleted_at IS NULL "
+                 "LEFT JOIN delivery_state d ON d.tenant_no = m.tenant_no AND d.user_no = m.user_no "
+                 "AND d.room_no = m.room_no WHERE m.tenant_no = ? AND m.user_no = ? "
+                 "AND m.room_no > ? ORDER BY m.room_no LIMIT ?"}),
+      export_room_(*db_,
+                   "SELECT room_no, room_id FROM rooms WHERE tenant_no = ? AND room_no >= ? "
+                   "AND deleted_at IS NULL ORDER BY room_no LIMIT 1"),
+      export_log_(*db_,
+                  "SELECT seq, id, kind, sender_no FROM room_log WHERE room_no = ? AND seq > ? "
+                  "ORDER BY seq LIMIT ?"),
+      export_entry_(*db_, {"SELECT ", entry_columns, " FROM messages m WHERE m.id = ?"}) {}
 
 // --------------------------------------------------------------------------------------------------- positions, pages
 

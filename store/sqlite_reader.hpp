@@ -11,6 +11,7 @@
 #include "store/room_rows.hpp"
 #include "store/sqlite_db.hpp"
 #include "store/store.hpp"
+#include "store/tenant_rows.hpp"
 #include "store/user_names.hpp"
 
 #include <memory>
@@ -45,6 +46,10 @@ class sqlite_reader final : public reader {
                                bool messages_only, std::size_t offset) override;
   result<store::audience> audience(tenant_no tenant, const user_id& user, std::int64_t max_members,
                                    std::size_t max_rooms) override;
+  result<std::optional<user_id>> in_too_many_rooms(tenant_no tenant, room_id room,
+                                                   const std::vector<user_id>& users,
+                                                   const std::optional<user_id>& caller, bool joins,
+                                                   std::uint32_t max) override;
   result<presence_list> presence(tenant_no tenant, const std::optional<user_id>& self,
                                  const std::vector<user_id>& users) override;
   result<sender_lookup> look_up(room_no room, const user_id& user,
@@ -54,7 +59,16 @@ class sqlite_reader final : public reader {
   result<std::optional<entry>> message(room_no room, message_id message) override;
   result<std::optional<tenant_row>> tenant_by_api_key(const sha256_digest& digest) override;
   result<std::optional<tenant_row>> tenant(const tenant_id& id) override;
+  result<std::optional<tenant_row>> tenant_by_key(const key_id& key) override;
+  result<std::optional<utc_time>> revoked_before(tenant_no tenant, const user_id& user) override;
   result<tenant_list> tenants(std::size_t limit, std::string_view cursor) override;
+  result<tenant_usage_list> tenant_usage(std::size_t limit, std::string_view cursor,
+                                         std::int64_t count_max) override;
+  result<std::optional<job_row>> job(std::string_view id) override;
+  result<job_list> jobs(std::size_t limit, std::string_view cursor) override;
+  result<std::optional<user_export_page>> export_user(tenant_no tenant, const user_id& user,
+                                                      std::string_view cursor, std::size_t max_rows,
+                                                      std::size_t max_bytes) override;
 
  private:
   /// Runs `query` in one read transaction, between the gate's enter() and leave().
@@ -86,6 +100,17 @@ class sqlite_reader final : public reader {
   db_result<std::optional<member_row>> membership(tenant_no tenant, room_no room, user_no user,
                                                   const user_id& name);
 
+  /// What a user who asks for presence is in, ascending.
+  struct compared_room {
+    room_no no;
+    std::optional<bool> shows{};  ///< it is a live dm or group; looked up when somebody shares it
+  };
+  db_result<std::vector<compared_room>> compared_rooms(tenant_no tenant, user_no user);
+  /// `other` is in one of them that shows presence. Adds to `steps` what it took, in rows of a scan.
+  db_result<bool> shares_one(tenant_no tenant, std::vector<compared_room>& own, user_no other,
+                             std::size_t& steps);
+  db_result<bool> shows(compared_room& room, std::size_t& steps);
+
   /// Entries below or above a seq, nearest first.
   enum class direction : std::uint8_t { up, down };
   struct slice {
@@ -98,14 +123,24 @@ class sqlite_reader final : public reader {
   db_result<std::vector<entry>> entries(room_no room, const slice& s);
   db_result<bool> exists_beyond(room_no room, room_seq from, direction way, bool messages_only);
 
-  db_result<std::optional<tenant_row>> tenant_of(statement::rows& row);
-  db_result<std::vector<credential_row>> credentials_of(tenant_no tenant);
+  result<std::optional<tenant_row>> one_tenant(statement& by, std::string_view name);
+  static job_row job_of(const statement::rows& row);
+
+  /// A user's memberships after a room, into `out`; the room to go on after, or nullopt: that was all.
+  db_result<std::optional<room_no>> export_memberships(user_export_page& out, tenant_no tenant,
+                                                       user_no user, room_no after,
+                                                       std::size_t max_rows);
+  /// What it said after (room, seq), likewise.
+  db_result<std::optional<std::pair<room_no, room_seq>>> export_messages(
+      user_export_page& out, tenant_no tenant, user_no user, std::pair<room_no, room_seq> after,
+      std::size_t max_rows, std::size_t max_bytes);
 
   std::unique_ptr<connection> db_;
   std::shared_ptr<reader_gate> gate_;
   const clock& clock_;
   user_names users_;
   entry_decoder decoder_;
+  tenant_decoder tenants_of_;
 
   statement begin_;
   statement end_;
@@ -121,8 +156,14 @@ class sqlite_reader final : public reader {
   statement member_;
   statement members_;
   statement audience_;
+  statement room_kind_;
+  statement role_;
+  statement count_memberships_;
+  statement count_rooms_;
   statement last_seen_;
-  statement shares_room_;
+  statement newest_rooms_;
+  statement rooms_between_;
+  statement shows_presence_;
   statement owners_;
   statement key_;
   statement unread_;
@@ -135,7 +176,16 @@ class sqlite_reader final : public reader {
   statement tenant_by_digest_;
   statement tenant_by_id_;
   statement tenants_;
-  statement credentials_;
+  statement tenant_usage_;
+  statement tenant_by_key_;
+  statement revoked_before_;
+  statement job_;
+  statement jobs_;
+  statement export_person_;
+  statement export_memberships_;
+  statement export_room_;
+  statement export_log_;
+  statement export_entry_;
 };
 
 }  // namespace parley::store

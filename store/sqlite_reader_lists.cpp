@@ -1,5 +1,6 @@
 // The lists of sqlite_reader: rooms, members, tenants.
 
+#include "protocol/limits.hpp"
 #include "store/page_cursor.hpp"
 #include "store/read_snapshot.hpp"
 #include "store/sqlite_reader.hpp"
@@ -20,6 +21,13 @@ std::optional<cursor_position> start_of(cursor_kind kind, std::string_view curso
   if (cursor.empty()) return start;
   return decode_cursor(kind, cursor);
 }
+
+/// Presence is compared in steps, a row of a scan each (0.2 µs, tests/store/presence_rate.cpp); what is found by a key
+/// costs as much as so many. A slice ends with the user that passes its bound.
+constexpr std::size_t steps_of_a_key = 8;
+constexpr std::size_t presence_slice_steps = 32 * 1024;
+
+constexpr std::size_t export_slice_steps = 32 * 1024;  // some 5 ms
 
 constexpr std::int64_t first = 0;
 constexpr std::int64_t after_all = std::numeric_limits<std::int64_t>::max();
@@ -215,6 +223,58 @@ result<member_list> sqlite_reader::members(room_no room, std::size_t limit, std:
   });
 }
 
+// ------------------------------------------------------------------------------------------------------------- limits
+
+result<std::optional<user_id>> sqlite_reader::in_too_many_rooms(
+    tenant_no tenant, room_id room, const std::vector<user_id>& users,
+    const std::optional<user_id>& caller, bool joins, std::uint32_t max) {
+  using found = std::optional<user_id>;
+  return in_snapshot<found>([&]() -> result<found> {
+    auto kind = room_kind_.query(tenant, room);
+    if (!kind.next()) {
+      if (kind.failed()) return unreadable(db_->last_failure());
+      return found{};
+    }
+    const auto no = kind.number<room_no>(0);
+    const auto type = static_cast<room_type>(kind.integer(1));
+    if (type == room_type::dm || (joins && type != room_type::channel)) return found{};
+    /// nullopt: no member.
+    const auto role_of = [&](const user_id& user) -> result<std::optional<member_role>> {
+      const auto known = users_.find(tenant, user.view());
+      if (!known) return unreadable(known.error());
+      if (!*known) return std::optional<member_role>{};
+      auto q = role_.query(tenant, **known, no);
+      if (q.next()) return std::optional{static_cast<member_role>(q.integer(0))};
+      if (q.failed()) return unreadable(db_->last_failure());
+      return std::optional<member_role>{};
+    };
+    if (caller) {
+      const auto role = role_of(*caller);
+      if (!role) return role.error();
+      if (!*role || **role == member_role::member) return found{};
+    }
+    for (const auto& user : users) {
+      const auto role = role_of(user);
+      if (!role) return role.error();
+      if (*role) continue;
+      const auto known = users_.find(tenant, user.view());
+      if (!known) return unreadable(known.error());
+      if (!*known) {  // in none so far
+        if (max == 0) return found{user};
+        continue;
+      }
+      // Few are near the bound: the cheap count takes deleted rooms along, which are swept in time.
+      for (auto* count : {&count_memberships_, &count_rooms_}) {
+        auto q = count->query(tenant, **known, max);
+        if (!q.next()) return unreadable(db_->last_failure());
+        if (q.integer(0) < static_cast<std::int64_t>(max)) break;
+        if (count == &count_rooms_) return found{user};
+      }
+    }
+    return found{};
+  });
+}
+
 // ----------------------------------------------------------------------------------------------------------- presence
 
 result<store::audience> sqlite_reader::audience(tenant_no tenant, const user_id& user,
@@ -238,21 +298,27 @@ result<presence_list> sqlite_reader::presence(tenant_no tenant, const std::optio
                                               const std::vector<user_id>& users) {
   return in_snapshot<presence_list>([&]() -> result<presence_list> {
     presence_list out;
-    std::optional<user_no> asker;
+    std::vector<compared_room> own;
     if (self) {
-      auto found = users_.find(tenant, self->view());
-      if (!found) return unreadable(found.error());
-      asker = *found;
+      auto asker = users_.find(tenant, self->view());
+      if (!asker) return unreadable(asker.error());
+      if (*asker) {
+        auto rooms = compared_rooms(tenant, **asker);
+        if (!rooms) return unreadable(rooms.error());
+        own = std::move(*rooms);
+      }
     }
+    std::size_t steps = own.size();
     for (const user_id& user : users) {
+      if (!out.users.empty() && steps >= presence_slice_steps) break;
       presence_list::item item;
       item.visible = !self || *self == user;
       auto found = users_.find(tenant, user.view());
       if (!found) return unreadable(found.error());
-      if (*found && !item.visible && asker) {
-        auto q = shares_room_.query(tenant, **found, *asker);
-        item.visible = q.next();
-        if (q.failed()) return unreadable(db_->last_failure());
+      if (*found && !item.visible) {
+        auto shared = shares_one(tenant, own, **found, steps);
+        if (!shared) return unreadable(shared.error());
+        item.visible = *shared;
       }
       if (*found && item.visible) {
         auto q = last_seen_.query(**found);
@@ -265,24 +331,93 @@ result<presence_list> sqlite_reader::presence(tenant_no tenant, const std::optio
   });
 }
 
+db_result<std::vector<sqlite_reader::compared_room>> sqlite_reader::compared_rooms(tenant_no tenant,
+                                                                                   user_no user) {
+  std::vector<compared_room> out;
+  auto q = newest_rooms_.query(tenant, user, limits::presence_max_rooms);
+  while (q.next()) out.push_back({q.number<room_no>(0)});
+  if (q.failed()) return db_->last_failure();
+  std::reverse(out.begin(), out.end());
+  return out;
+}
+
+db_result<bool> sqlite_reader::shares_one(tenant_no tenant, std::vector<compared_room>& own,
+                                          user_no other, std::size_t& steps) {
+  if (own.empty()) return false;
+  // Both lists in one order: a scan of the other's is cheapest, unless that is so long that our own, one by one, is.
+  const std::size_t worth_it = own.size() * steps_of_a_key;
+  std::size_t scanned = 0;
+  {
+    auto mine = own.begin();
+    auto q = rooms_between_.query(tenant, other, own.front().no, own.back().no, worth_it);
+    for (; q.next(); ++scanned) {
+      const auto theirs = q.number<room_no>(0);
+      while (mine->no < theirs) ++mine;  // own.back() is not less
+      if (mine->no != theirs) continue;
+      auto shown = shows(*mine, steps);
+      if (!shown || *shown) return shown;
+    }
+    if (q.failed()) return db_->last_failure();
+  }
+  steps += scanned;
+  if (scanned < worth_it) return false;
+  for (compared_room& room : own) {
+    if (room.shows == false) continue;
+    steps += steps_of_a_key;
+    auto q = member_.query(tenant, other, room.no);
+    const bool is_member = q.next();
+    if (q.failed()) return db_->last_failure();
+    if (!is_member) continue;
+    auto shown = shows(room, steps);
+    if (!shown || *shown) return shown;
+  }
+  return false;
+}
+
+db_result<bool> sqlite_reader::shows(compared_room& room, std::size_t& steps) {
+  if (!room.shows) {
+    steps += steps_of_a_key;
+    auto q = shows_presence_.query(room.no);
+    room.shows = q.next();
+    if (q.failed()) return db_->last_failure();
+  }
+  return *room.shows;
+}
+
 // ------------------------------------------------------------------------------------------------------------ tenants
 
 result<std::optional<tenant_row>> sqlite_reader::tenant_by_api_key(const sha256_digest& digest) {
   return in_snapshot<std::optional<tenant_row>>([&]() -> result<std::optional<tenant_row>> {
     const blob_view bytes = blob_of(digest);
     auto q = tenant_by_digest_.query(bytes);
-    auto found = tenant_of(q);
+    auto found = tenants_of_.next(q);
     if (!found) return unreadable(found.error());
     return std::move(*found);
   });
 }
 
 result<std::optional<tenant_row>> sqlite_reader::tenant(const tenant_id& id) {
+  return one_tenant(tenant_by_id_, id.view());
+}
+result<std::optional<tenant_row>> sqlite_reader::tenant_by_key(const key_id& key) {
+  return one_tenant(tenant_by_key_, key.view());
+}
+result<std::optional<tenant_row>> sqlite_reader::one_tenant(statement& by, std::string_view name) {
   return in_snapshot<std::optional<tenant_row>>([&]() -> result<std::optional<tenant_row>> {
-    auto q = tenant_by_id_.query(id.view());
-    auto found = tenant_of(q);
+    auto q = by.query(name);
+    auto found = tenants_of_.next(q);
     if (!found) return unreadable(found.error());
     return std::move(*found);
+  });
+}
+
+result<std::optional<utc_time>> sqlite_reader::revoked_before(tenant_no tenant, const user_id& user) {
+  return in_snapshot<std::optional<utc_time>>([&]() -> result<std::optional<utc_time>> {
+    auto q = revoked_before_.query(tenant, user.view());
+    std::optional<utc_time> before;
+    if (q.next()) before = q.optional_time(0);
+    if (q.failed()) return unreadable(db_->last_failure());
+    return before;
   });
 }
 
@@ -294,7 +429,7 @@ result<tenant_list> sqlite_reader::tenants(std::size_t limit, std::string_view c
     tenant_list out;
     auto q = tenants_.query((*from)[0], limit + 1);
     for (;;) {
-      auto row = tenant_of(q);
+      auto row = tenants_of_.next(q);
       if (!row) return unreadable(row.error());
       if (!*row) return out;
       if (out.tenants.size() == limit) {
@@ -306,36 +441,198 @@ result<tenant_list> sqlite_reader::tenants(std::size_t limit, std::string_view c
   });
 }
 
-db_result<std::optional<tenant_row>> sqlite_reader::tenant_of(statement::rows& row) {
-  if (!row.next()) {
-    if (row.failed()) return db_->last_failure();
-    return std::optional<tenant_row>{};
-  }
-  tenant_row out;
-  out.no = row.number<tenant_no>(0);
-  out.id = tenant_id{row.text(1)};
-  out.name = row.text(2);
-  out.config = row.text(3);
-  out.disabled = row.integer(4) != 0;
-  out.created_at = row.time(5);
-  auto credentials = credentials_of(out.no);
-  if (!credentials) return credentials.error();
-  out.credentials = std::move(*credentials);
-  return std::optional{std::move(out)};
+result<tenant_usage_list> sqlite_reader::tenant_usage(std::size_t limit, std::string_view cursor,
+                                                      std::int64_t count_max) {
+  const auto from = start_of(cursor_kind::tenants, cursor, {first, 0});
+  if (!from) return damaged_cursor();
+  limit = std::max<std::size_t>(limit, 1);
+  return in_snapshot<tenant_usage_list>([&]() -> result<tenant_usage_list> {
+    tenant_usage_list out;
+    auto q = tenant_usage_.query((*from)[0], limit + 1, count_max);
+    while (q.next()) {
+      if (out.tenants.size() == limit) {
+        out.next_cursor = encode_cursor(cursor_kind::tenants, {out.tenants.back().no.value, 0});
+        return out;
+      }
+      out.tenants.push_back({q.number<tenant_no>(0), tenant_id{q.text(1)}, q.integer(2) != 0,
+                             q.integer(3), q.integer(4)});
+    }
+    if (q.failed()) return unreadable(db_->last_failure());
+    return out;
+  });
 }
 
-db_result<std::vector<credential_row>> sqlite_reader::credentials_of(tenant_no tenant) {
-  std::vector<credential_row> out;
-  auto q = credentials_.query(tenant);
+// -------------------------------------------------------------------------------------------------------------- jobs
+
+job_row sqlite_reader::job_of(const statement::rows& row) {
+  return {.id = std::string{row.text(1)},
+          .kind = std::string{row.text(2)},
+          .tenant = row.number<tenant_no>(3),
+          .subject = std::string{row.text(4)},
+          .state = static_cast<job_state>(row.integer(5)),
+          .done = row.integer(6),
+          .total = row.integer(7),
+          .error = std::string{row.text(8)},
+          .created_at = row.time(9),
+          .updated_at = row.time(10)};
+}
+
+result<std::optional<job_row>> sqlite_reader::job(std::string_view id) {
+  return in_snapshot<std::optional<job_row>>([&]() -> result<std::optional<job_row>> {
+    std::optional<job_row> out;
+    auto q = job_.query(id);
+    if (q.next()) out = job_of(q);
+    if (q.failed()) return unreadable(db_->last_failure());
+    return out;
+  });
+}
+
+result<job_list> sqlite_reader::jobs(std::size_t limit, std::string_view cursor) {
+  const auto from = start_of(cursor_kind::jobs, cursor, {after_all, 0});
+  if (!from) return damaged_cursor();
+  limit = std::max<std::size_t>(limit, 1);
+  return in_snapshot<job_list>([&]() -> result<job_list> {
+    job_list out;
+    std::int64_t last_given = 0;
+    auto q = jobs_.query((*from)[0], limit + 1);
+    while (q.next()) {
+      if (out.jobs.size() == limit) {
+        out.next_cursor = encode_cursor(cursor_kind::jobs, {last_given, 0});
+        return out;
+      }
+      last_given = q.integer(0);
+      out.jobs.push_back(job_of(q));
+    }
+    if (q.failed()) return unreadable(db_->last_failure());
+    return out;
+  });
+}
+
+// ------------------------------------------------------------------------------------------------------------ export
+
+result<std::optional<user_export_page>> sqlite_reader::export_user(tenant_no tenant,
+                                                                   const user_id& user,
+                                                                   std::string_view cursor,
+                                                                   std::size_t max_rows,
+                                                                   std::size_t max_bytes) {
+  // First the memberships, then what was said: each part has cursors of its own.
+  const auto rooms_from = start_of(cursor_kind::export_memberships, cursor, {first, 0});
+  const auto messages_from = decode_cursor(cursor_kind::export_messages, cursor);
+  if (!rooms_from && !messages_from) return damaged_cursor();
+  max_rows = std::max<std::size_t>(max_rows, 1);
+  using page = std::optional<user_export_page>;
+  return in_snapshot<page>([&]() -> result<page> {
+    user_export_page out;
+    auto self = users_.find(tenant, user.view());
+    if (!self) return unreadable(self.error());
+    if (!*self) return page{};
+    if (cursor.empty()) {
+      auto q = export_person_.query(**self);
+      if (!q.next()) return unreadable(db_->last_failure());
+      out.self = user_export_page::person{user, q.optional_time(0), q.optional_time(1),
+                                          q.optional_time(2)};
+    }
+    if (!messages_from) {
+      auto next = export_memberships(out, tenant, **self, room_no{(*rooms_from)[0]}, max_rows);
+      if (!next) return unreadable(next.error());
+      out.next_cursor = *next ? encode_cursor(cursor_kind::export_memberships, {(*next)->value, 0})
+                              : encode_cursor(cursor_kind::export_messages, {first, 0});
+      return page{std::move(out)};
+    }
+    auto next = export_messages(out, tenant, **self,
+                                {room_no{(*messages_from)[0]}, room_seq{(*messages_from)[1]}},
+                                max_rows, max_bytes);
+    if (!next) return unreadable(next.error());
+    if (*next) {
+      out.next_cursor = encode_cursor(cursor_kind::export_messages,
+                                      {(*next)->first.value, (*next)->second.value});
+    }
+    return page{std::move(out)};
+  });
+}
+
+db_result<std::optional<room_no>> sqlite_reader::export_memberships(user_export_page& out,
+                                                                    tenant_no tenant, user_no user,
+                                                                    room_no after,
+                                                                    std::size_t max_rows) {
+  auto self = users_.name(user);
+  if (!self) return self.error();
+  const user_id id = **self;
+  auto q = export_memberships_.query(tenant, user, after, max_rows + 1);
   while (q.next()) {
-    out.push_back({.id = key_id{q.text(0)},
-                   .kind = std::string{q.text(1)},
-                   .created_at = q.time(2),
-                   .last_used_at = q.optional_time(3),
-                   .sealed = std::string{q.blob(4)}});
+    if (out.memberships.size() == max_rows) return std::optional{after};
+    auto room = decode_room(q, users_);
+    if (!room) return room.error();
+    after = room->no;
+    constexpr int c = room_columns_count;
+    user_export_page::membership m{std::move(room->info),
+                                   {id, static_cast<member_role>(q.integer(c)),
+                                    q.number<room_seq>(c + 1), q.time(c + 2)},
+                                   {},
+                                   {}};
+    const room_seq joined = m.member.joined_seq;
+    m.last_ack = std::min(m.room.last_seq, std::max(joined, q.number<room_seq>(c + 3)));
+    m.last_read = std::min(m.last_ack, std::max(joined, q.number<room_seq>(c + 4)));
+    out.memberships.push_back(std::move(m));
   }
   if (q.failed()) return db_->last_failure();
-  return out;
+  return std::optional<room_no>{};
+}
+
+db_result<std::optional<std::pair<room_no, room_seq>>> sqlite_reader::export_messages(
+    user_export_page& out, tenant_no tenant, user_no user, std::pair<room_no, room_seq> after,
+    std::size_t max_rows, std::size_t max_bytes) {
+  // There is no index by sender, it would cost every send: the logs of the tenant's rooms are walked, a slice a call.
+  using place = std::optional<std::pair<room_no, room_seq>>;
+  std::size_t steps = export_slice_steps;
+  std::size_t bytes = 0;
+  const auto give = [&](room_no room, room_id id, std::int64_t entry_id) -> db_result<bool> {
+    auto q = export_entry_.query(entry_id);
+    if (!q.next()) {
+      if (q.failed()) return db_->last_failure();
+      return damaged("the index of room " + std::to_string(room.value) + " names no entry");
+    }
+    auto e = decoder_.decode(q);
+    if (!e) return e.error();
+    if (const auto* m = std::get_if<message_body>(&e->body))
+      bytes += m->content.size() + m->meta.value.size() + 256;
+    out.messages.push_back({id, std::move(*e)});
+    return out.messages.size() < max_rows && bytes < max_bytes;
+  };
+  for (;;) {
+    room_no room;
+    room_id id;
+    {
+      auto q = export_room_.query(tenant, after.first);
+      if (!q.next()) {
+        if (q.failed()) return db_->last_failure();
+        return place{};
+      }
+      room = q.number<room_no>(0);
+      id = room_id{q.id(1)};
+    }
+    if (room != after.first) after = {room, room_seq{0}};
+    if (steps <= steps_of_a_key) return place{after};
+    steps -= steps_of_a_key;
+    const std::size_t limit = steps;
+    auto q = export_log_.query(room, after.second, limit);
+    std::size_t seen = 0;
+    while (q.next()) {
+      ++seen;
+      after.second = q.number<room_seq>(0);
+      const bool own = q.integer(2) == static_cast<std::int64_t>(entry_kind::message) &&
+                       q.number<user_no>(3) == user;
+      if (!own) continue;
+      steps -= std::min(steps, steps_of_a_key);
+      auto more = give(room, id, q.integer(1));
+      if (!more) return more.error();
+      if (!*more) return place{after};
+    }
+    if (q.failed()) return db_->last_failure();
+    if (seen == limit) return place{after};
+    steps -= std::min(steps, seen);
+    after = {room.next(), room_seq{0}};
+  }
 }
 
 }  // namespace parley::store

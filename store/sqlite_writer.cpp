@@ -28,7 +28,9 @@ sqlite_writer::sqlite_writer(std::unique_ptr<connection> db, const sqlite_option
       rooms_(*db_, rooms_in_memory),
       log_(*db_, users_, rooms_, next_id, options.idempotency_ttl),
       room_writes_(*db_, users_, rooms_, now, options.idempotency_ttl),
+      tenants_(*db_, users_),
       sweeper_(*db_, options.idempotency_ttl),
+      jobs_(*db_, users_, rooms_, now),
       checkpointer_(*db_, gate, now, {options.checkpoint_pages, options.wal_limit_pages}),
       last_(last),
       marked_(marked),
@@ -65,6 +67,14 @@ write_result<T> sqlite_writer::item(const Item& run) {
   return done;
 }
 
+template <class T, class Item>
+write_result<T> sqlite_writer::item_of(tenant_no tenant, const Item& run) {
+  return item<T>([&]() -> write_result<T> {
+    if (auto live = tenants_.check_live(tenant); !live) return live.error();
+    return run();
+  });
+}
+
 write_result<void> sqlite_writer::begin() {
   if (state_ == state::dead) return *spoiled_;
   if (state_ == state::closed) return inconsistent("the database is closed");
@@ -82,32 +92,44 @@ write_result<void> sqlite_writer::begin() {
 }
 
 write_result<log_id> sqlite_writer::append(const append_row& row) {
-  return item<log_id>([&] { return log_.append(row, chain_); });
+  return item_of<log_id>(row.tenant, [&] { return log_.append(row, chain_); });
 }
 write_result<created_room> sqlite_writer::create_room(const new_room& room) {
-  return item<created_room>([&] { return room_writes_.create_room(room); });
+  return item_of<created_room>(room.tenant, [&] { return room_writes_.create_room(room); });
 }
 write_result<room_seq> sqlite_writer::delete_room(tenant_no tenant, room_no room, utc_time at) {
-  return item<room_seq>([&] { return room_writes_.delete_room(tenant, room, at); });
+  return item_of<room_seq>(tenant, [&] { return room_writes_.delete_room(tenant, room, at); });
 }
 write_result<tenant_no> sqlite_writer::create_tenant(const new_tenant& tenant) {
-  return item<tenant_no>([&] { return room_writes_.create_tenant(tenant); });
+  return item<tenant_no>([&] { return tenants_.create(tenant); });
+}
+write_result<tenant_row> sqlite_writer::change_tenant(const tenant_change& change) {
+  auto changed = item<tenant_row>([&] { return tenants_.change(change); });
+  if (changed) jobs_.wake();
+  return changed;
 }
 write_result<void> sqlite_writer::store_last_seen(tenant_no tenant, const user_id& user, utc_time at) {
   return item<void>([&] { return room_writes_.store_last_seen(tenant, user, at); });
 }
 write_result<cursor_state> sqlite_writer::move_cursor(const cursor_move& move) {
-  return item<cursor_state>([&] { return room_writes_.move_cursor(move); });
+  return item_of<cursor_state>(move.tenant, [&] { return room_writes_.move_cursor(move); });
+}
+write_result<void> sqlite_writer::store_key_used(tenant_no tenant, const key_id& key, utc_time at) {
+  return item<void>([&] { return tenants_.store_key_used(tenant, key, at); });
 }
 
 write_result<std::optional<opened_room>> sqlite_writer::open_room(tenant_no tenant, room_id room,
                                                                   utc_time keys_since) {
-  if (state_ == state::open) {
-    return item<std::optional<opened_room>>(
-        [&] { return room_writes_.open_room(tenant, room, keys_since); });
-  }
+  const auto open = [&]() -> write_result<std::optional<opened_room>> {
+    if (auto live = tenants_.check_live(tenant); !live) {
+      if (live.error().scope == failure_scope::item) return std::optional<opened_room>{};
+      return live.error();
+    }
+    return room_writes_.open_room(tenant, room, keys_since);
+  };
+  if (state_ == state::open) return item<std::optional<opened_room>>(open);
   if (state_ != state::idle) return barred().value_or(not_in_a_transaction());
-  auto opened = room_writes_.open_room(tenant, room, keys_since);
+  auto opened = open();
   if (!opened && opened.error().scope == failure_scope::fatal) return die(opened.error());
   return opened;
 }
@@ -187,6 +209,8 @@ void sqlite_writer::undo() {
   log_.drop_held_back_keys();
   users_.forget_all();
   rooms_.forget_all();
+  tenants_.forget_all();
+  room_writes_.forget_counts();
   if (!db_->in_transaction()) return;
   if (rollback_.run() || !db_->in_transaction()) return;
   die(outcome_unknown(db_->last_failure()));  // neither committed nor undone: there is nothing left to try
@@ -215,8 +239,41 @@ write_result<void> sqlite_writer::maintain(mono_time now, utc_time utc) {
   PARLEY_ASSERT(state_ == state::idle);
   if (auto done = between_commits(checkpointer_.run_due(now)); !done) return done;
   if (auto done = between_commits(mark_if_due(now)); !done) return done;
-  return between_commits(sweeper_.run_due(now, utc, log_.take_keys_count()));
+  if (auto done = between_commits(sweeper_.run_due(now, utc, log_.take_keys_count())); !done)
+    return done;
+  return job_piece_if_due(now);
 }
+
+write_result<void> sqlite_writer::job_piece_if_due(mono_time now) {
+  if (!jobs_.due(now)) return {};
+  const auto failed = [&](const write_error& e) -> write_result<void> {
+    jobs_.undone();
+    if (e.scope == failure_scope::fatal || e.scope == failure_scope::full) return e;
+    return {};  // it is tried again
+  };
+  const mono_time start = clock_.mono();
+  const auto has_work = jobs_.plan(now);
+  if (!has_work) {
+    jobs_.undone();
+    return between_commits(has_work.error());
+  }
+  if (*has_work) {
+    if (auto begun = begin(); !begun) return failed(begun.error());
+    auto done = item<void>([&] { return jobs_.run(); });
+    room_writes_.forget_counts();
+    if (!done) {
+      rollback();
+      return failed(done.error());
+    }
+    auto committed = commit();
+    if (!committed) return failed(committed.error());
+    jobs_.committed(*committed);
+  }
+  jobs_.rest(start, clock_.mono());
+  return {};
+}
+
+job_news sqlite_writer::take_job_news() { return jobs_.take_news(); }
 
 write_result<void> sqlite_writer::between_commits(const db_result<void>& done) {
   if (done) return {};
@@ -271,6 +328,10 @@ writer_status sqlite_writer::status() const {
   return {.wal_pages = checkpointer_.wal_pages(),
           .database_pages = db_->database_pages(),
           .last_commit = last_.no,
+          .checkpoint_pieces = checkpointer_.counted().pieces,
+          .checkpoint_restarts = checkpointer_.counted().restarts,
+          .checkpoints_busy = checkpointer_.counted().busy,
+          .checkpoint_time = checkpointer_.counted().time,
           .corrupt = db_->saw_corruption()};
 }
 

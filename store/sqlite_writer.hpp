@@ -14,6 +14,7 @@
 #include "store/checkpointer.hpp"
 #include "store/commit_chain.hpp"
 #include "store/high_water_mark.hpp"
+#include "store/job_runner.hpp"
 #include "store/log_appender.hpp"
 #include "store/reader_gate.hpp"
 #include "store/room_ends.hpp"
@@ -22,6 +23,7 @@
 #include "store/sqlite_store.hpp"
 #include "store/store.hpp"
 #include "store/sweeper.hpp"
+#include "store/tenant_writes.hpp"
 #include "store/user_names.hpp"
 
 #include <chrono>
@@ -49,14 +51,17 @@ class sqlite_writer final : public writer {
   write_result<created_room> create_room(const new_room& room) override;
   write_result<room_seq> delete_room(tenant_no tenant, room_no room, utc_time at) override;
   write_result<tenant_no> create_tenant(const new_tenant& tenant) override;
+  write_result<tenant_row> change_tenant(const tenant_change& change) override;
   write_result<cursor_state> move_cursor(const cursor_move& move) override;
   write_result<void> store_last_seen(tenant_no tenant, const user_id& user, utc_time at) override;
+  write_result<void> store_key_used(tenant_no tenant, const key_id& key, utc_time at) override;
   write_result<std::optional<opened_room>> open_room(tenant_no tenant, room_id room,
                                                      utc_time keys_since) override;
   write_result<commit_no> commit() override;
   void rollback() override;
 
   write_result<void> maintain(mono_time now, utc_time utc) override;
+  job_news take_job_news() override;
   write_result<void> probe() override;
   write_result<void> close_clean() override;
   [[nodiscard]] writer_status status() const override;
@@ -67,6 +72,9 @@ class sqlite_writer final : public writer {
   /// Runs one item in the open transaction; a failure that reaches further ends it.
   template <class T, class Item>
   write_result<T> item(const Item& run);
+  /// The same for what only a tenant that is neither disabled nor deleted may do.
+  template <class T, class Item>
+  write_result<T> item_of(tenant_no tenant, const Item& run);
   /// Why no item may run now; nullopt: one may.
   [[nodiscard]] std::optional<write_error> barred() const;
   /// Notes a failure that reaches beyond an item, and undoes what there is of the transaction.
@@ -83,6 +91,8 @@ class sqlite_writer final : public writer {
 
   /// A failure between commits: what of it the caller must know.
   write_result<void> between_commits(const db_result<void>& done);
+  /// The next piece of a job, in a transaction of its own.
+  write_result<void> job_piece_if_due(mono_time now);
   db_result<void> mark_if_due(mono_time now);
   db_result<void> write_mark(bool clean);
 
@@ -94,7 +104,9 @@ class sqlite_writer final : public writer {
   room_ends rooms_;
   log_appender log_;
   room_writes room_writes_;
+  tenant_writes tenants_;
   sweeper sweeper_;
+  job_runner jobs_;
   checkpointer checkpointer_;
 
   state state_ = state::idle;

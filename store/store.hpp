@@ -42,7 +42,7 @@ struct used_key {
   send_key key;
   room_seq seq;
   message_id message;
-  utc_time created_at;
+  utc_time created_at;  ///< as the first answer said it
 };
 
 struct member_row {
@@ -60,6 +60,9 @@ struct append_row {
   room_no room;
   entry e;
   std::optional<send_key> key{};
+  /// The call changed nothing, so there is no entry to append: its key alone is stored, at this time (SPEC 2.4). The first
+  /// answer says seq, message id and created_at of `e`, the message as it stands in the log.
+  std::optional<utc_time> only_key{};
 };
 
 struct new_room {
@@ -73,6 +76,8 @@ struct new_room {
   utc_time created_at{};
   std::vector<std::pair<user_id, member_role>> members;
   std::uint32_t max_rooms_per_user = 0;  ///< 0: none; over it: CONFLICT field `members`
+  std::uint32_t claimed_rooms = 0;  ///< what each member may get by calls under way, beside what is stored
+  std::uint32_t max_rooms_per_tenant = 0;  ///< 0: none; over it: CONFLICT field `tenant_id`
   /// `Idempotency-Key` of a keyed call without a room; scope: who calls ("" the backend, else the user).
   struct call_key {
     user_id scope;
@@ -101,6 +106,86 @@ struct new_tenant {
   std::string config;  ///< a JSON object, minified
   utc_time created_at{};
   std::vector<new_credential> credentials;
+};
+
+struct credential_row {
+  key_id id;
+  std::string kind;
+  utc_time created_at{};
+  std::optional<utc_time> last_used_at{};
+  std::string sealed{};
+  std::optional<sha256_digest> digest{};  ///< of an api key
+};
+struct tenant_row {
+  tenant_no no;
+  tenant_id id;
+  std::string name;
+  std::string config;
+  bool disabled = false;
+  bool deleted = false;
+  std::int64_t revision = 0;  ///< raised by every change of the row or its credentials
+  utc_time created_at{};
+  std::vector<credential_row> credentials;
+};
+/// One change of a tenant by the operator, or of one of its users by its backend.
+struct tenant_change {
+  struct update {  ///< what is not given stays
+    std::optional<std::string> name{};
+    std::optional<std::string> config{};  ///< the whole of it: a JSON object, minified
+    std::optional<bool> disabled{};
+  };
+  struct add_credential {  ///< a third of a kind: CONFLICT field `kind`
+    new_credential credential;
+  };
+  struct delete_credential {  ///< unknown: NOT_FOUND
+    key_id key;
+  };
+  struct remove {  ///< a tombstone, and a job that clears what it had
+    std::string job_id;
+  };
+  struct revoke_user {  ///< credentials of this user from before are void; max(old, new)
+    user_id user;
+    utc_time before;
+  };
+  struct erase_user {  ///< revokes it, and a job that takes away what it said and where it is
+    std::string job_id;
+    user_id user;
+  };
+  tenant_id tenant;
+  std::variant<update, add_credential, delete_credential, remove, revoke_user, erase_user> what;
+  utc_time at{};
+};
+
+/// Work that a commit has ordered and that goes on after it, in small pieces and across restarts.
+enum class job_state : std::uint8_t { running = 1, done = 2, failed = 3 };
+struct job_row {
+  std::string id;
+  std::string kind;  ///< delete_tenant or erase_user
+  tenant_no tenant;
+  std::string subject;  ///< of erase_user: the user
+  job_state state = job_state::running;
+  std::int64_t done = 0;   ///< rooms
+  std::int64_t total = 0;  ///< as far as they are counted
+  std::string error;
+  utc_time created_at{};
+  utc_time updated_at{};
+};
+/// Messages of this room read otherwise in every snapshot from this commit on.
+struct rewritten_room {
+  room_key room;
+  room_no no;
+  commit_no commit;
+};
+/// A membership that its room is to end, for a user who is erased.
+struct departure {
+  room_key room;
+  user_id user;
+};
+/// What jobs have done and need.
+struct job_news {
+  std::vector<rewritten_room> rewritten;
+  std::vector<departure> departures;  ///< until the row is gone they are named again, every few seconds
+  bool more = false;                  ///< the next piece can be done at once
 };
 
 struct cursor_move {
@@ -151,6 +236,11 @@ struct writer_status {
   std::int64_t wal_pages = 0;
   std::int64_t database_pages = 0;
   commit_no last_commit;
+  // Since the start.
+  std::uint64_t checkpoint_pieces = 0;    ///< that moved what they could
+  std::uint64_t checkpoint_restarts = 0;  ///< after which the WAL starts over
+  std::uint64_t checkpoints_busy = 0;     ///< restarts that a reader prevented
+  std::chrono::nanoseconds checkpoint_time{0};
   bool corrupt = false;  ///< the file is damaged: writes fail, reads go on where they can
 };
 
@@ -164,8 +254,10 @@ class writer {
   virtual ~writer() = default;
 
   virtual write_result<void> begin() = 0;
+  /// A tenant that is disabled or deleted has no room for the writer, and can make none: NOT_FOUND (DESIGN 11).
   /// Refuses (scope item) a seq that is not the room's last, in this transaction or before it, plus one (I2), and a room
   /// that is deleted. A member.joined of one who is a member, a member.left of one who is not: a bug, scope batch.
+  /// Of a key alone the answer is no entry's id: 0.
   virtual write_result<log_id> append(const append_row& row) = 0;
   /// An existing live dm of the same pair, or a used call key, is found here, in the transaction.
   /// A used key with another body: scope item, CONFLICT.
@@ -173,10 +265,15 @@ class writer {
   /// A tombstone: the room and all of it are gone for every later read. Answers its last seq.
   virtual write_result<room_seq> delete_room(tenant_no tenant, room_no room, utc_time at) = 0;
   virtual write_result<tenant_no> create_tenant(const new_tenant& tenant) = 0;
+  /// The tenant as it is after it, its revision raised unless it is about a user. No such tenant, or deleted: item
+  /// NOT_FOUND.
+  virtual write_result<tenant_row> change_tenant(const tenant_change& change) = 0;
   /// max(old, new) (I14). Not a member, or no such room: item NOT_FOUND. Beyond last_seq: item VALIDATION_ERROR `seq`.
   virtual write_result<cursor_state> move_cursor(const cursor_move& move) = 0;
   /// max(old, new). A user whom nothing in the store names is passed over.
   virtual write_result<void> store_last_seen(tenant_no tenant, const user_id& user, utc_time at) = 0;
+  /// max(old, new). A key that is not there any more is passed over.
+  virtual write_result<void> store_key_used(tenant_no tenant, const key_id& key, utc_time at) = 0;
   /// nullopt: no such live room in this tenant.
   virtual write_result<std::optional<opened_room>> open_room(tenant_no tenant, room_id room,
                                                              utc_time keys_since) = 0;
@@ -186,8 +283,10 @@ class writer {
   virtual void rollback() = 0;
 
   /// Between commits, often: a checkpoint piece when due, the high-water mark at most once a second, old keys and commit
-  /// records in small batches. Only `fatal` and `full` come back.
+  /// records in small batches, a piece of a job. Only `fatal` and `full` come back.
   virtual write_result<void> maintain(mono_time now, utc_time utc) = 0;
+  /// Of the jobs, since the last call.
+  virtual job_news take_job_news() = 0;
   /// After `full`: tries a small write. Success: there is space again.
   virtual write_result<void> probe() = 0;
   /// The clean end: last checkpoint with its code checked, mark `clean`.
@@ -261,7 +360,7 @@ struct presence_list {
         false;  ///< shares a live dm or group with the asker, or is the asker, or nobody asks
     std::optional<utc_time> last_seen{};
   };
-  std::vector<item> users;  ///< as asked
+  std::vector<item> users;  ///< of the first of those asked, as asked; at least one
 };
 struct sender_lookup {
   std::optional<member_row> member;
@@ -269,24 +368,48 @@ struct sender_lookup {
 };
 /// `send_keys.sender_no` of the backend itself; no user has it.
 inline constexpr user_no backend_no{0};
-struct credential_row {
-  key_id id;
-  std::string kind;
-  utc_time created_at{};
-  std::optional<utc_time> last_used_at{};
-  std::string sealed{};
-};
-struct tenant_row {
-  tenant_no no;
-  tenant_id id;
-  std::string name;
-  std::string config;
-  bool disabled = false;
-  utc_time created_at{};
-  std::vector<credential_row> credentials;
-};
 struct tenant_list {
   std::vector<tenant_row> tenants;
+  std::string next_cursor;
+};
+/// What tenants have in the store, for the operator.
+struct tenant_usage_list {
+  struct item {
+    tenant_no no;
+    tenant_id id;
+    bool disabled = false;
+    std::int64_t rooms = 0;  ///< live ones; exact up to what was asked
+    std::int64_t users = 0;  ///< whom anything in the store names; likewise
+  };
+  std::vector<item> tenants;
+  std::string next_cursor;
+};
+
+struct job_list {
+  std::vector<job_row> jobs;
+  std::string next_cursor;
+};
+/// A part of all that is kept of one user: first the user, then its memberships, then what it said, room by room.
+struct user_export_page {
+  struct person {
+    user_id id;
+    std::optional<utc_time> last_seen{};
+    std::optional<utc_time> revoke_before{};
+    std::optional<utc_time> erased_at{};
+  };
+  struct membership {
+    room_info room;
+    member_row member;
+    room_seq last_ack;
+    room_seq last_read;
+  };
+  struct said {
+    room_id room;
+    entry message;
+  };
+  std::optional<person> self;  ///< in the first part
+  std::vector<membership> memberships;
+  std::vector<said> messages;  ///< perhaps none though there is a next part
   std::string next_cursor;
 };
 
@@ -338,8 +461,16 @@ class reader {
   /// The live dms and groups of a user with at most `max_members` members, dms first, at most `max_rooms`.
   virtual result<store::audience> audience(tenant_no tenant, const user_id& user,
                                            std::int64_t max_members, std::size_t max_rooms) = 0;
+  /// The first of `users` who is not in the room yet and in `max` rooms or more already; nullopt: none of them, or the
+  /// room will refuse the call by itself: there is none, `caller` (nullopt: the backend) may not add members, or who is
+  /// no member can't join it (`joins`: they come by themselves).
+  virtual result<std::optional<user_id>> in_too_many_rooms(tenant_no tenant, room_id room,
+                                                           const std::vector<user_id>& users,
+                                                           const std::optional<user_id>& caller,
+                                                           bool joins, std::uint32_t max) = 0;
   /// `self`: only of whom it shares a live dm or group with, and of itself; nullopt: of all. The unknown are not visible
-  /// to a user.
+  /// to a user. As many as a slice of a few milliseconds allows; of `self` the newest limits::presence_max_rooms rooms
+  /// count.
   virtual result<presence_list> presence(tenant_no tenant, const std::optional<user_id>& self,
                                          const std::vector<user_id>& users) = 0;
   /// What a room needs that it has not in memory (I5). `user` empty: the backend itself, which is no member.
@@ -352,7 +483,22 @@ class reader {
   virtual result<std::optional<entry>> message(room_no room, message_id message) = 0;
   virtual result<std::optional<tenant_row>> tenant_by_api_key(const sha256_digest& digest) = 0;
   virtual result<std::optional<tenant_row>> tenant(const tenant_id& id) = 0;
+  virtual result<std::optional<tenant_row>> tenant_by_key(const key_id& key) = 0;
+  /// Since when credentials of this user are good; nullopt: all are.
+  virtual result<std::optional<utc_time>> revoked_before(tenant_no tenant, const user_id& user) = 0;
   virtual result<tenant_list> tenants(std::size_t limit, std::string_view cursor) = 0;
+  /// Counts no further than `count_max`: a big tenant must not hold a reader up.
+  virtual result<tenant_usage_list> tenant_usage(std::size_t limit, std::string_view cursor,
+                                                 std::int64_t count_max) = 0;
+  virtual result<std::optional<job_row>> job(std::string_view id) = 0;
+  /// Newest first.
+  virtual result<job_list> jobs(std::size_t limit, std::string_view cursor) = 0;
+  /// nullopt: nobody of that name was ever named in this tenant. At most `max_rows` rooms or messages, about `max_bytes` of
+  /// messages, and as far as a slice of a few milliseconds looks.
+  virtual result<std::optional<user_export_page>> export_user(tenant_no tenant, const user_id& user,
+                                                              std::string_view cursor,
+                                                              std::size_t max_rows,
+                                                              std::size_t max_bytes) = 0;
 };
 
 // ---------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ constexpr std::int64_t sweep_max_rows = 4096;  // about 2 ms
 constexpr std::chrono::seconds prune_interval{5};
 constexpr std::int64_t prune_max_rows = 512;
 constexpr std::chrono::hours keep_commits{24 * 7};
+constexpr std::chrono::hours keep_jobs{24 * 30};
 
 }  // namespace
 
@@ -29,7 +30,8 @@ sweeper::sweeper(connection& db, std::chrono::milliseconds idempotency_ttl)
       delete_commits_(
           db,
           "DELETE FROM commits WHERE no IN (SELECT no FROM commits WHERE created_at < ? "
-          "AND no < (SELECT max(no) FROM commits) ORDER BY no LIMIT ?)") {}
+          "AND no < (SELECT max(no) FROM commits) ORDER BY no LIMIT ?)"),
+      delete_jobs_(db, "DELETE FROM jobs WHERE state <> 1 AND updated_at < ?") {}
 
 db_result<void> sweeper::run_due(mono_time now, utc_time utc, std::int64_t keys_appended) {
   keys_waiting_ += 2 * keys_appended;
@@ -74,6 +76,7 @@ db_result<void> sweeper::prune(utc_time utc) {
   // Keyed calls without a room are rare; their table is small enough to be looked through.
   if (!delete_call_keys_.run(utc - idempotency_ttl_, prune_max_rows)) return db_.last_failure();
   if (!delete_commits_.run(utc - keep_commits, prune_max_rows)) return db_.last_failure();
+  if (!delete_jobs_.run(utc - keep_jobs)) return db_.last_failure();
   return {};
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 /// Takes away what is past its time, in small steps between commits: retry keys (`idempotency_ttl`) and commit records (7
-/// days, but the newest, which the next one is chained to).
+/// days, but the newest, which the next one is chained to), jobs that have ended (30 days).
 ///
 /// Keys have no index by time; it would be one more page for each keyed message. Instead the table is walked, in key
 /// order and round and round, at twice the rate at which keys come in: then it never holds more than twice those of one
@@ -47,6 +47,7 @@ class sweeper {
   statement delete_key_;
   statement delete_call_keys_;
   statement delete_commits_;
+  statement delete_jobs_;
 };
 
 }  // namespace parley::store

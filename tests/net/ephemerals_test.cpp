@@ -269,22 +269,48 @@ TEST_SUITE("SPEC 5 presence updates") {
     CHECK(g.take(2) == texts{presence("bob", "online")});
     CHECK(g.frames() == 0);
   }
-  TEST_CASE("beyond the second's budget only dms hear it, and that is counted") {
-    gate g{{.presence_frames_per_s = 2}};
+  TEST_CASE("beyond a tick's share groups wait, dms do not; the latest status is told once") {
+    gate g{{.presence_frames_per_s = 20}};  // two a tick
     g.connects(1, "ann", {1});
     g.connects(2, "cyd", {2});
     g.connects(3, "dan", {2});
-    const auto is_away = [&] { g.is("bob", actors::presence_status::away, {1, 2}, 1); };
-    is_away();
-    CHECK(g.frames() == 3);
-    CHECK(g.it.counters().dropped_budget == 0);
-    is_away();
-    CHECK(g.take(1).size() == 2);
-    CHECK(g.take(2).size() == 1);
-    CHECK(g.it.counters().dropped_budget == 1);
+    g.connects(4, "ann", {1, 2});
+    const auto is = [&](actors::presence_status status) { g.is("bob", status, {1, 2}, 1); };
+    is(actors::presence_status::online);  // four frames: two of the next tick's
+    CHECK(g.frames() == 4);
+    g.got.clear();
+    is(actors::presence_status::away);
+    is(actors::presence_status::online);
+    CHECK(g.take(1) == texts{presence("bob", "away"), presence("bob", "online")});
+    CHECK(g.take(4).size() == 2);
+    CHECK(g.frames() == 0);
+    g.ticks(1);
+    CHECK(g.frames() == 0);  // the debt
+    g.ticks(1);
+    CHECK(g.take(2) == texts{presence("bob", "online")});
+    CHECK(g.take(3) == texts{presence("bob", "online")});
+    CHECK(g.frames() == 0);  // who reads the dm has heard it
     g.ticks(10);
-    is_away();
-    CHECK(g.take(2).size() == 1);
+    CHECK(g.frames() == 0);
+    CHECK(g.it.counters().dropped_budget == 0);
+  }
+  TEST_CASE(
+      "a herd is told in slices, in order; beyond the bound of who waits it is not, and that is "
+      "counted") {
+    gate g{{.presence_frames_per_s = 20, .presence_waiting_max = 5}};
+    g.connects(1, "ann", {1});
+    for (int i = 0; i < 10; ++i)
+      g.is("user " + std::to_string(i), actors::presence_status::offline, {1});
+    // Two at once, five wait, three are not told.
+    CHECK(g.take(1) == texts{presence("user 0", "offline"), presence("user 1", "offline")});
+    CHECK(g.it.counters().dropped_budget == 3);
+    g.ticks(1);
+    CHECK(g.take(1) == texts{presence("user 2", "offline"), presence("user 3", "offline")});
+    g.ticks(2);
+    CHECK(g.take(1).size() == 3);
+    g.ticks(5);
+    g.is("user 9", actors::presence_status::online, {1});
+    CHECK(g.take(1) == texts{presence("user 9", "online")});
   }
 }
 

@@ -201,6 +201,100 @@ class rest_talker final : public talker {
   }
 };
 
+/// Over REST: says something, edits it twice, deletes every third; each step is repeated with its key until it is answered.
+class editor {
+ public:
+  explicit editor(std::string room) : room_(std::move(room)) {}
+
+  void edit(const stage& s, moment& m) {
+    try {
+      while (!m.is_over && (m.says_more || has_pending_)) step(s, m);
+    } catch (const connection_lost&) {
+    } catch (const std::exception& e) {
+      trouble.push_back(std::string{"editor: "} + e.what());
+    }
+  }
+  /// Each accepted edit is one entry, and what is served is the last of them; a deleted message is empty.
+  void judge(rest_client& backend) {
+    const auto log = log_of(backend, room_);
+    std::map<std::string, int> edits;
+    std::map<std::string, int> deletes;
+    std::map<std::string, std::string> content;
+    for (const auto& e : log) {
+      const std::string id = e.at("message_id");
+      if (e.at("type") == "message") content[id] = e.at("content");
+      if (e.at("type") == "message.edited") ++edits[id];
+      if (e.at("type") == "message.deleted") ++deletes[id];
+    }
+    if (log.size() != static_cast<std::size_t>(accepted))
+      trouble.push_back("editor: " + std::to_string(log.size()) + " entries of " +
+                        std::to_string(accepted) + " accepted");
+    for (const auto& [id, told] : messages_) {
+      if (edits[id] == told.edits && deletes[id] == (told.is_deleted ? 1 : 0) &&
+          content.contains(id) && content[id] == (told.is_deleted ? "" : told.content)) {
+        continue;
+      }
+      trouble.push_back("editor: " + id + " has " + std::to_string(edits[id]) + " edits of " +
+                        std::to_string(told.edits) + ", content " + content[id]);
+    }
+  }
+
+  std::int64_t accepted = 0;
+  std::int64_t repeated = 0;  ///< steps that had been stored before the kill
+  std::vector<std::string> trouble;
+  std::atomic<bool> is_done{false};
+
+ private:
+  struct message {
+    std::string content;
+    int edits = 0;
+    bool is_deleted = false;
+  };
+
+  void step(const stage& s, moment& m) {
+    auto backend = s.backend();
+    const auto n = step_ / 4;
+    const auto kind = step_ % 4;
+    const auto key = "step-" + std::to_string(step_);
+    const auto path = "/v1/rooms/" + room_ + "/messages";
+    const auto text = "as of " + key;
+    const bool is_delete = kind == 3 && n % 3 == 0;
+    has_pending_ = true;
+    rest_reply reply;
+    if (kind == 0) {
+      reply =
+          backend.post(path, {{"sender_id", "ann"}, {"content", text}}, {{"Idempotency-Key", key}});
+    } else if (is_delete) {
+      reply = backend.del(path + "/" + last_, {{"Idempotency-Key", key}});
+    } else {
+      reply = backend.patch(path + "/" + last_, {{"content", text}}, {{"Idempotency-Key", key}});
+    }
+    if (reply.status / 100 != 2) {
+      trouble.push_back("editor: " + reply.body);
+      m.is_over = true;
+      return;
+    }
+    has_pending_ = false;
+    ++step_;
+    ++accepted;
+    repeated += reply.header("idempotent-replayed") ? 1 : 0;
+    if (kind == 0) last_ = reply.json().at("message_id");
+    auto& told = messages_[last_];
+    if (is_delete) {
+      told.is_deleted = true;
+    } else {
+      told.content = text;
+      told.edits += kind == 0 ? 0 : 1;
+    }
+  }
+
+  const std::string room_;
+  int step_ = 0;
+  bool has_pending_ = false;
+  std::string last_;
+  std::map<std::string, message> messages_;
+};
+
 class crashes {
  public:
   explicit crashes(const crash_options& options)
@@ -218,6 +312,7 @@ class crashes {
     talkers_.push_back(std::make_unique<socket_talker>("dan", std::vector{channel, all}));
     readers_ = talkers_.size();
     talkers_.push_back(std::make_unique<rest_talker>("robot", rooms_));
+    editor_ = std::make_unique<editor>(stage_.room("group", {"ann", "ben"}));
   }
 
   crash_report run() {
@@ -267,6 +362,11 @@ class crashes {
   std::vector<std::thread> everybody_talks(moment& m) {
     std::vector<std::thread> threads;
     for (auto& t : talkers_) threads.emplace_back([&, one = t.get()] { one->talk(stage_, m); });
+    threads.emplace_back([&] {
+      editor_->is_done = false;
+      editor_->edit(stage_, m);
+      editor_->is_done = true;
+    });
     return threads;
   }
 
@@ -283,8 +383,8 @@ class crashes {
     m.says_more = false;
     auto threads = everybody_talks(m);
     const bool answered = await(20s, [&] {
-      return std::all_of(talkers_.begin(), talkers_.end(),
-                         [](const auto& t) { return t->unanswered_count == 0; });
+      return editor_->is_done && std::all_of(talkers_.begin(), talkers_.end(),
+                                             [](const auto& t) { return t->unanswered_count == 0; });
     });
     if (!answered) note("not every retry was answered");
     auto backend = stage_.backend();
@@ -363,6 +463,11 @@ class crashes {
         if (!stored.contains(result.content)) ++report_.unstored;
       }
     }
+    auto backend = stage_.backend();
+    editor_->judge(backend);
+    report_.changes = editor_->accepted;
+    report_.changes_repeated = editor_->repeated;
+    for (const auto& line : editor_->trouble) note(line);
     for (std::size_t i = 0; i < readers_; ++i) {
       judge_reader(*talkers_[i]);
       judge_cursors(*talkers_[i]);
@@ -426,6 +531,7 @@ class crashes {
   stage stage_;
   std::vector<std::string> rooms_;
   std::vector<std::unique_ptr<talker>> talkers_;
+  std::unique_ptr<editor> editor_;
   std::size_t readers_ = 0;
   std::map<std::string, std::vector<json>> logs_;
   crash_report report_;
@@ -446,11 +552,12 @@ std::string crash_report::summary() const {
   std::ostringstream out;
   out << kills << " kills and " << kills_while_starting << " while it started: " << accepted
       << " accepted, " << retried << " retried (" << duplicates << " were stored), " << entries
-      << " entries, " << shown << " shown, " << acks << " acks confirmed; lost " << lost
-      << ", doubled seqs " << doubled_seqs << ", gaps " << gaps << ", keys stored twice "
-      << stored_twice << ", keys not stored " << unstored << ", shown wrongly " << shown_wrong
-      << ", acknowledged positions lost " << cursors_lost << ", resumes failed " << sync_failed
-      << ", verify unclean " << unclean;
+      << " entries, " << changes << " sends, edits and deletes one after the other ("
+      << changes_repeated << " were stored), " << shown << " shown, " << acks
+      << " acks confirmed; lost " << lost << ", doubled seqs " << doubled_seqs << ", gaps " << gaps
+      << ", keys stored twice " << stored_twice << ", keys not stored " << unstored
+      << ", shown wrongly " << shown_wrong << ", acknowledged positions lost " << cursors_lost
+      << ", resumes failed " << sync_failed << ", verify unclean " << unclean;
   if (!sorted.empty()) {
     out << "; ready after " << sorted[sorted.size() / 2].count() << " ms (median), "
         << sorted.back().count() << " ms (longest)";

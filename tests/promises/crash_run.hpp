@@ -28,8 +28,10 @@ struct crash_report {
   std::int64_t retried = 0;     ///< sends that were repeated with their key after a kill
   std::int64_t duplicates = 0;  ///< of these, stored before the kill: answered with duplicate:true
   std::int64_t entries = 0;     ///< in all logs at the end
-  std::int64_t shown = 0;       ///< entries that receivers were shown, all together
-  std::int64_t acks = 0;        ///< confirmed, a room at a time
+  std::int64_t changes = 0;     ///< sends, edits and deletes of the editor
+  std::int64_t changes_repeated = 0;
+  std::int64_t shown = 0;  ///< entries that receivers were shown, all together
+  std::int64_t acks = 0;   ///< confirmed, a room at a time
   // What must be 0.
   std::int64_t lost = 0;  ///< accepted, and not in the log at that seq with that id and content
   std::int64_t doubled_seqs = 0;  ///< in a log

@@ -819,3 +819,56 @@ TEST_SUITE("SPEC 2.3 exactly once per connection") {
     }
   }
 }
+
+TEST_SUITE("SPEC 5, 6 retention has removed the beginning of a log") {
+  TEST_CASE(
+      "it is a stated gap, truncated, whoever comes from before it; the pages say where the log "
+      "starts") {
+    stage s;
+    const auto room = s.room("group", {"ann", "bob"});
+    auto backend = s.backend();
+    post_many(backend, room, "ann", 30);
+    std::string epoch;
+    { auto before = manual(s, "bob", &epoch); }
+    CHECK(s.node.terminate() == 0);
+    // What the store does in batches while it serves, done at once on a database at rest.
+    const auto file = (s.node.data_dir() / "parley.db").string();
+    const auto removed = run({.command = {"/usr/bin/sqlite3", "-bail", file,
+                                          "DELETE FROM messages WHERE seq <= 20;"
+                                          "DELETE FROM send_keys WHERE seq <= 20;"
+                                          "DELETE FROM room_log WHERE seq <= 20;"
+                                          "UPDATE rooms SET first_seq = 21;"}});
+    REQUIRE(removed.status == 0);
+    s.node.start();
+    CHECK(is_clean(verify(s.node)));
+    backend = s.backend();
+    const auto page = backend.get("/v1/rooms/" + room + "/messages?after_seq=0").json();
+    CHECK(page["first_seq"] == 21);
+    CHECK(page["messages"][0]["seq"] == 21);
+    CHECK(page["has_more_before"] == false);
+
+    std::string same_epoch;
+    auto bob = manual(s, "bob", &same_epoch);
+    CHECK(same_epoch == epoch);
+    const auto frames = sync(bob, {{"epoch", epoch}, {"rooms", {{room, 5}}}});
+    const auto outcome = outcome_of(frames, room);
+    CHECK(outcome["outcome"] == "gap");
+    CHECK(outcome["truncated"] == true);
+    CHECK(outcome["from_seq"] == 6);
+    CHECK(outcome["to_seq"] == 20);
+    CHECK(outcome["seq"] == 20);
+    CHECK(seqs_of(entries_in(frames, room)) == seqs(21, 30));
+    post(backend, room, "ann", "live");
+    CHECK(await_entry(bob, room, 31)["content"] == "live");
+    // From within what is there, nothing is missing; automatic sync starts at a cursor of before.
+    auto again = manual(s, "bob");
+    CHECK(outcome_of(sync(again, {{"epoch", epoch}, {"rooms", {{room, 25}}}}), room)["outcome"] ==
+          "recovered");
+    auto automatic = s.connect("ann");
+    automatic.receive_type("sync.done");
+    CHECK(seqs_of(entries_of(automatic, room)) == seqs(21, 31));
+    for (const auto& f : automatic.received()) {
+      if (f["type"] == "sync.complete") CHECK(f["truncated"] == true);
+    }
+  }
+}
