@@ -140,8 +140,10 @@ std::string node_config(const node_options& options, const fs::path& data_dir,
   put("durability", toml_string(options.durability));
   put("log_level", toml_string("warn"));
   if (!options.has_shipped_limits) {
-    for (const char* const limit : {"max_connections_per_user", "user_send_rate", "ws_frame_rate",
-                                    "default_rate_limit", "ws_connect_rate"}) {
+    for (const char* const limit :
+         {"max_connections_per_user", "user_send_rate", "ws_frame_rate", "default_rate_limit",
+          "default_message_rate", "ws_connect_rate", "auth_failure_rate", "max_rooms_per_user",
+          "max_rooms_per_tenant", "max_connections_per_tenant", "max_connections_per_address"}) {
       put(limit, "0");
     }
   }

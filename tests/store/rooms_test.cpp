@@ -149,6 +149,83 @@ TEST_SUITE("SPEC 4 rooms") {
     check_clean();
   }
 
+  TEST_CASE_FIXTURE(with_tenant, "rooms that calls under way may bring count like stored ones") {
+    auto r = a_room(tenant, {"ann"_user});
+    r.max_rooms_per_user = 3;
+    r.claimed_rooms = 2;
+    REQUIRE(create(r));
+    auto next = a_room(tenant, {"ann"_user});
+    next.max_rooms_per_user = 3;
+    next.claimed_rooms = 2;
+    REQUIRE_FALSE(create(next));
+    next.claimed_rooms = 7;
+    REQUIRE_FALSE(create(next));
+    next.claimed_rooms = 1;
+    REQUIRE(create(next));
+    check_clean();
+  }
+
+  TEST_CASE_FIXTURE(with_tenant,
+                    "a tenant has so many rooms; one that is deleted or undone does not count") {
+    const auto limited = [&](tenant_no of) {
+      auto r = a_room(of, {"ann"_user});
+      r.max_rooms_per_tenant = 2;
+      return r;
+    };
+    const auto first = make_room(tenant, {"ann"_user});  // without a limit: counted all the same
+    REQUIRE(create(limited(tenant)));
+    const auto refused = create(limited(tenant));
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().scope == failure_scope::item);
+    CHECK(refused.error().why.code == error_code::conflict);
+    CHECK(refused.error().why.field == "tenant_id");
+    CHECK(refused.error().why.limit == "max_rooms_per_tenant");
+    REQUIRE(create(limited(make_tenant("other"))));
+
+    REQUIRE(writes().begin());
+    REQUIRE(writes().delete_room(tenant, first.no, time.now()));
+    REQUIRE(writes().create_room(limited(tenant)));
+    CHECK_FALSE(writes().create_room(limited(tenant)));  // sees its own transaction
+    writes().rollback();
+    CHECK_FALSE(create(limited(tenant)));  // nothing of it came to pass
+    REQUIRE(writes().begin());
+    REQUIRE(writes().delete_room(tenant, first.no, time.now()));
+    REQUIRE(writes().commit());
+    REQUIRE(create(limited(tenant)));
+    CHECK_FALSE(create(limited(tenant)));
+    check_clean();
+  }
+
+  TEST_CASE_FIXTURE(with_tenant, "who would come into one room too many is found by the reader") {
+    const auto room = make_room(tenant, {"boss"_user, "ann"_user}, room_type::channel);
+    const auto secret = make_room(tenant, {"boss"_user}, room_type::group);
+    make_room(tenant, {"bob"_user});
+    const auto gone = make_room(tenant, {"bob"_user});
+    const auto found = [&](const room_id& in, std::vector<user_id> users,
+                           const std::optional<user_id>& caller, bool joins, std::uint32_t max) {
+      const auto said = reads->in_too_many_rooms(tenant, in, users, caller, joins, max);
+      REQUIRE(said);
+      return said->value_or(user_id{}).value;
+    };
+    const std::optional<user_id> backend;
+    CHECK(found(room.info.id, {"new"_user, "bob"_user}, backend, false, 2) == "bob");
+    CHECK(found(room.info.id, {"new"_user, "bob"_user}, backend, false, 3) == "");
+    CHECK(found(room.info.id, {"bob"_user}, backend, true, 2) == "bob");
+    CHECK(found(room.info.id, {"new"_user}, backend, true, 0) == "new");
+    CHECK(found(room.info.id, {"ann"_user}, backend, true, 1) == "");  // is there already
+    // What the room will refuse by itself is not told in another way.
+    CHECK(found(secret.info.id, {"bob"_user}, backend, true, 2) == "");
+    CHECK(found(secret.info.id, {"bob"_user}, backend, false, 2) == "bob");
+    CHECK(found(room.info.id, {"bob"_user}, "ann"_user, false, 2) == "");
+    CHECK(found(room.info.id, {"bob"_user}, "stranger"_user, false, 2) == "");
+    CHECK(found(gone.info.id, {"bob"_user}, "nobody"_user, false, 0) == "");
+    REQUIRE(writes().begin());
+    REQUIRE(writes().delete_room(tenant, gone.no, time.now()));
+    REQUIRE(writes().commit());
+    CHECK(found(room.info.id, {"bob"_user}, backend, false, 2) == "");
+    CHECK(found(gone.info.id, {"ann"_user}, backend, false, 0) == "");
+  }
+
   TEST_CASE_FIXTURE(with_tenant,
                     "a room id or a member that is there twice is refused, and leaves nothing") {
     const auto r = a_room(tenant, {"ann"_user});
