@@ -12,6 +12,17 @@ find_package(CLI11 REQUIRED)
 find_package(tomlplusplus REQUIRED)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
+
+# Only its data model and the text format. Its own CMake package also asks for civetweb and curl, of the parts that we
+# don't use.
+find_library(PROMETHEUS_CORE_LIBRARY prometheus-cpp-core REQUIRED)
+find_path(PROMETHEUS_INCLUDE_DIR prometheus/text_serializer.h REQUIRED)
+add_library(prometheus_core UNKNOWN IMPORTED)
+set_target_properties(prometheus_core PROPERTIES
+  IMPORTED_LOCATION "${PROMETHEUS_CORE_LIBRARY}"
+  INTERFACE_INCLUDE_DIRECTORIES "${PROMETHEUS_INCLUDE_DIR}"
+  INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${PROMETHEUS_INCLUDE_DIR}")
+
 if(PARLEY_TESTS)
   find_package(doctest REQUIRED)
 endif()

@@ -122,6 +122,10 @@ class gated_reader final : public store::reader {
   }
   result<std::optional<store::tenant_row>> tenant(const tenant_id&) override { return no(); }
   result<store::tenant_list> tenants(std::size_t, std::string_view) override { return no(); }
+  result<store::tenant_usage_list> tenant_usage(std::size_t, std::string_view,
+                                                std::int64_t) override {
+    return no();
+  }
 
  private:
   static error no() { return unavailable("not here", std::chrono::milliseconds{1}); }
@@ -216,6 +220,8 @@ TEST_SUITE("SPEC 2.8 readers are bounded and fair") {
     CHECK(pool.it.run_one());
     CHECK(pool.it.run_one());
     CHECK(!pool.it.run_one());
+    CHECK(pool.it.waited().count() == 3);
+    CHECK(pool.it.ran().count() == 3);
     CHECK(pool.happened.wait_for(3) == std::vector<std::string>{"a 1", "a 2", "g"});
   }
   TEST_CASE("the end drops what waits and joins") {

@@ -87,6 +87,10 @@ class latest_reader final : public store::reader {
   result<store::tenant_list> tenants(std::size_t limit, std::string_view cursor) override {
     return ask(&model_reader::tenants, limit, cursor);
   }
+  result<store::tenant_usage_list> tenant_usage(std::size_t limit, std::string_view cursor,
+                                                std::int64_t count_max) override {
+    return ask(&model_reader::tenant_usage, limit, cursor, count_max);
+  }
 
  private:
   template <class R, class... Parameters, class... Arguments>

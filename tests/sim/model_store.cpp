@@ -523,5 +523,9 @@ result<std::optional<store::tenant_row>> model_reader::tenant(const tenant_id&) 
 result<store::tenant_list> model_reader::tenants(std::size_t, std::string_view) {
   return unreadable();
 }
+result<store::tenant_usage_list> model_reader::tenant_usage(std::size_t, std::string_view,
+                                                            std::int64_t) {
+  return unreadable();
+}
 
 }  // namespace parley::sim

@@ -164,6 +164,8 @@ class model_reader final : public store::reader {
   result<std::optional<store::tenant_row>> tenant_by_api_key(const sha256_digest&) override;
   result<std::optional<store::tenant_row>> tenant(const tenant_id&) override;
   result<store::tenant_list> tenants(std::size_t, std::string_view) override;
+  result<store::tenant_usage_list> tenant_usage(std::size_t, std::string_view,
+                                                std::int64_t) override;
 
  private:
   [[nodiscard]] std::optional<store::room_position> position(const stored_room& room,
