@@ -31,6 +31,11 @@ def key_of(request_id):
     return json.dumps(request_id)
 
 
+def depth(value):
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, (dict, list)) + max(map(depth, inner), default=0)
+
+
 class Sent:
     """A frame on its way. `id`: the request id that its one reply carries; `anonymous`: one error without an id is owed;
     neither: the text is faulty, and nobody can say whether it was understood as far as its request id, `perhaps`."""
@@ -70,7 +75,7 @@ def make(source, documents, number):
     inner = frame["data"] if isinstance(frame.get("data"), dict) else {}
     request_id = frame.get("request_id") if "request_id" in frame else inner.get("request_id")
     shown = frame.get("type") if isinstance(frame.get("type"), str) else None
-    if not understood or text.count("[") + text.count("{") > 25:  # perhaps too deep to be looked at further
+    if not understood or depth(frame) > 32:  # not looked at behind that
         return Sent(text, None, perhaps=key_of(request_id))
     if is_request_id(request_id) and not torn:
         return Sent(text, shown if shown in documents.client_frames else None, id=request_id)
@@ -97,7 +102,7 @@ def main():
         source = Source(SEED, pool)
         socket = ann.socket("sync=manual")
         pool["epoch"].append(socket.until("hello")["epoch"])
-        owed, types = collections.Counter(), {}
+        owed, perhaps, types = collections.Counter(), collections.Counter(), {}
         replies, kinds, anonymous, lowest, highest = 0, collections.Counter(), 0, 0, 0
         began = time.monotonic()
         number = 0
@@ -109,13 +114,14 @@ def main():
                     owed[key_of(sent.id)] += 1
                     types.setdefault(key_of(sent.id), set()).add(sent.type)
                 lowest += sent.anonymous
-                highest += sent.id is None
+                # Of an `ack` or `read` of several rooms each is answered, the last with the request id.
+                highest += (sent.id is None) + sent.text.count('": ') * ('"rooms"' in sent.text)
                 socket.send(sent.text)
             barrier = f"barrier-{number}"
             owed[key_of(barrier)] += 1
             types[key_of(barrier)] = {"ping"}
             socket.send({"type": "ping", "request_id": barrier})
-            perhaps = collections.Counter(s.perhaps for s in batch if s.perhaps is not None)
+            perhaps.update(s.perhaps for s in batch if s.perhaps is not None)
             while +owed:
                 try:
                     frame = socket.receive()
@@ -132,9 +138,9 @@ def main():
                 key = key_of(frame["request_id"])
                 owed[key] -= 1
                 if owed[key] < 0:
-                    # A text that was cut within a number has a shorter one.
+                    # A text that was cut within a number has a shorter one, perhaps another frame's.
                     cut = next((p for p in perhaps if perhaps[p] > 0 and (p == key or p.lstrip("-").isdigit() and p.startswith(key))), None)
-                    if cut is not None and frame["type"] == "error":
+                    if cut is not None:
                         perhaps[cut] -= 1
                         owed[key] += 1
                         anonymous += 1

@@ -117,6 +117,7 @@ class World:
         if not self.may_destroy:
             return "tenant_0000000000000000"
         made = self.node.tenant("victim")
+        made.user("x").call("POST", "/v1/rooms", {"type": "channel", "members": ["x"]})  # there is such a user
         self.victims_key = made.made["keys"][0]["key_id"]
         return made.id
 

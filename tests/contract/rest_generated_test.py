@@ -36,6 +36,8 @@ class World:
     def victims(self):
         for _ in range(3):
             made = self.node.tenant("victim")
+            for user in self.users:
+                made.user(user).call("POST", "/v1/rooms", {"type": "channel", "members": [user]}, headers={"X-User-Id": user.encode()})
             self.pool["victims"].append(made.id)
             self.pool["key"] += [k["key_id"] for k in made.made["keys"]]
 
@@ -135,7 +137,7 @@ def main():
             if answer.status < 300 and answer.headers.get("content-type") == "application/json" and not head:
                 if operation.caller in ("tenant", "user") and caller.tenant is world.tenant or operation.caller == "operator":
                     world.learn(answer.json)
-            if operation.id == "deleteTenant" and answer.status == 202:
+            if operation.id in ("deleteTenant", "eraseUser") and answer.status == 202:
                 world.pool["victims"].clear()
                 world.victims()
         took = time.monotonic() - began

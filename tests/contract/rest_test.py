@@ -324,11 +324,12 @@ def tenants(run, world):
         assert lines and all(isinstance(json.loads(line), dict) for line in lines)
         run(operator, "exportUser", 404, tenant="tenant_0000000000000000", user="ann")
         run(operator, "exportUser", 404, tenant=world.tenant.id, user="never-seen")
-        run(operator, "exportUser", 400, tenant=world.tenant.id, user=" ann")
+        run(operator, "exportUser", 404, tenant=world.tenant.id, user=" ann")
+        run(operator, "exportUser", 400, tenant=world.tenant.id, user="ann", query="cursor=%21", field="cursor")
     if run.serves("eraseUser"):
         jobs.append(run(operator, "eraseUser", 202, tenant=world.tenant.id, user="dan")["job_id"])
         run(operator, "eraseUser", 404, tenant="tenant_0000000000000000", user="ann")
-        run(operator, "eraseUser", 400, tenant=world.tenant.id, user=" ann")
+        run(operator, "eraseUser", 404, tenant=world.tenant.id, user=" ann")
     if run.serves("deleteTenant"):
         jobs.append(run(operator, "deleteTenant", 202, tenant=made["tenant_id"])["job_id"])
         run(operator, "deleteTenant", 404, tenant="tenant_0000000000000000")
@@ -340,7 +341,8 @@ def tenants(run, world):
     if run.serves("getJob"):
         run(operator, "getJob", 404, job=UNKNOWN)
     if run.serves("stats"):
-        run(operator, "stats", 200)
+        assert run(operator, "stats", 200, query="limit=1")["tenants"]
+        run(operator, "stats", 400, query="limit=0", field="limit")
 
 
 def limits(run, world):
@@ -468,7 +470,8 @@ def main():
         later = not_yet(run, world)
         run(world.ann, "deleteRoom", 204, room=world.group)
         status = node.stop()
-    with Node(drain_delay="8s") as node:  # a node that drains
+    with Node(drain_delay="8s", metrics_allow="10.0.0.0/8") as node:  # a node that drains, and whose figures are not for us
+        Run(node, seen)(node.nobody, "metrics", 404)
         node.signal()
         nobody, deadline = node.nobody, time.monotonic() + 10
         while True:
