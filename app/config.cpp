@@ -398,6 +398,10 @@ class loader {
       warning("max_body: a message of max_content and max_meta, " + show_size(message) +
               ", does not fit into " + show_size(c.limits.max_body));
     }
+    if (c.limits.http_body_total != 0 && c.limits.max_batch_body > c.limits.http_body_total) {
+      warning("max_batch_body: a batch of " + show_size(c.limits.max_batch_body) +
+              " does not fit into http_body_total, " + show_size(c.limits.http_body_total));
+    }
     for (const auto name : loaded_.given) {
       if (find_key(name)->not_yet) {
         warning(std::string{name} + " has no effect in this version");

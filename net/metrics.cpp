@@ -2,6 +2,7 @@
 
 #include "actors/node_actors.hpp"
 #include "net/gateway_counters.hpp"
+#include "net/limits.hpp"
 #include "net/process_facts.hpp"
 #include "net/routes.hpp"
 
@@ -404,6 +405,9 @@ constexpr row table[]{
            s, out, "limit", refusals, [](const auto& g) -> auto& { return g.refused; },
            [](std::size_t at) { return name_of(static_cast<refused_by>(at)); });
      }},
+    {{"parley_limits_forgotten_rates_total", counter,
+      "Users and addresses that still owed something when the tables of rates were full."},
+     [](const scrape& s, sink& out) { out.value(static_cast<double>(s.node.traffic.evicted())); }},
 
     // Delivery.
     {{"parley_delivery_entries_total", counter,

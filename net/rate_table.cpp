@@ -1,10 +1,12 @@
 #include "net/rate_table.hpp"
 
+#include "protocol/assert.hpp"
+#include "protocol/limits.hpp"
+
 #include <algorithm>
 #include <bit>
 #include <cstring>
 #include <new>
-#include <string>
 
 namespace parley::net {
 
@@ -18,10 +20,11 @@ rate_table::rate_table(std::size_t entries, random_source& random)
 
 std::uint64_t rate_table::key_of(std::int64_t space, std::string_view name) const {
   // The first part has one length: no two names share a text.
-  std::string text(sizeof space + name.size(), '\0');
+  std::array<char, sizeof space + limits::user_id_max_bytes> text{};
+  PARLEY_ASSERT(name.size() <= limits::user_id_max_bytes);
   std::memcpy(text.data(), &space, sizeof space);
   std::memcpy(text.data() + sizeof space, name.data(), name.size());
-  return std::max<std::uint64_t>(1, siphash(secret_, text));
+  return std::max<std::uint64_t>(1, siphash(secret_, {text.data(), sizeof space + name.size()}));
 }
 
 rate_table::verdict rate_table::admit_up_to(std::uint64_t key, const gcra& limit, std::uint32_t n,

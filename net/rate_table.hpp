@@ -30,7 +30,7 @@ class rate_table {
   rate_table(const rate_table&) = delete;
   rate_table& operator=(const rate_table&) = delete;
 
-  /// Of a name in `space` (such as a tenant's number): strangers can't choose two that meet.
+  /// Of a name (a user's id at most) in `space` (such as a tenant's number): strangers can't choose two that meet.
   [[nodiscard]] std::uint64_t key_of(std::int64_t space, std::string_view name) const;
 
   struct verdict {
