@@ -253,15 +253,32 @@ def places(run, world, counts):
             if len(set(answers)) > 1:
                 raise Broken(f"{place}, {name}: foreign and unknown differ: {answers}")
         assert live.ask({"type": "ping"})["type"] == "pong"
+    # One id in two tenants is two users.
+    with b.user("shared").socket() as live:
+        live.until("hello")
+        seen_by_a = a.backend.call("GET", "/v1/presence?user_ids=shared").json["users"][0]
+        if (seen_by_a["status"], seen_by_a["last_seen"]) != ("offline", None):
+            raise Broken(f"a sees b's user: {seen_by_a}")
+        if run.serves("disconnectUser") and run(a.backend, "disconnectUser", 200, user="shared")["closed"] != 0:
+            raise Broken("a closes a connection of b")
+        if b.backend.call("GET", "/v1/presence?user_ids=shared").json["users"][0]["status"] != "online":
+            raise Broken("b does not see its own user")
+        assert live.ask({"type": "ping"})["type"] == "pong"
+        tried += 4
+    # What is open to all says nothing of anybody.
+    for name in sorted(OPEN):
+        if run.serves(name):
+            for caller in (run.node.nobody, b.user(b.owner)):
+                run.seen.answer(run.operations[name], caller.call("GET", "/v1" + run.operations[name].path))
+                tried += 1
     # Retry keys are a tenant's own, and a user's.
-    for key in (f"{a.mark}-key",):
-        for who in (a.user(a.owner), a.user(a.member), b.user(b.owner), b.backend):
-            made = who.call("POST", "/v1/rooms", {"type": "channel", "members": ["x"] if who.kind == "backend" else [who.user]},
-                            headers={"Idempotency-Key": key.replace(a.mark, "shared")})
-            if made.status != 201:
-                raise Broken(f"the retry key of another: {made!r}")
-            counts["places", "201"] += 1
-            tried += 1
+    for who in (a.user(a.owner), a.user(a.member), b.user(b.owner), b.backend):
+        made = who.call("POST", "/v1/rooms", {"type": "channel", "members": ["x"] if who.kind == "backend" else [who.user]},
+                        headers={"Idempotency-Key": "shared"})
+        if made.status != 201:
+            raise Broken(f"the retry key of another: {made!r}")
+        counts["places", "201"] += 1
+        tried += 1
     return tried
 
 
