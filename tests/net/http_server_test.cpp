@@ -244,7 +244,7 @@ TEST_SUITE("SPEC 4 HTTP manners: requests and answers") {
       CHECK(closed);
     }
     SUBCASE("close wins over keep-alive, in HTTP/1.0 too; Proxy-Connection says nothing") {
-      for (const std::string raw :
+      for (const std::string& raw :
            {get("/", "Connection: keep-alive, close\r\n"),
             get("/", "Connection: keep-alive\r\nConnection: Close\r\n"),
             std::string{"GET / HTTP/1.0\r\nConnection: close, keep-alive\r\n\r\n"},
