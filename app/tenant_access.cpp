@@ -151,13 +151,7 @@ result<std::unique_ptr<store::database>> open_database(const config& c) {
   options.file = c.database_file();
   options.durability = c.durability;
   options.idempotency_ttl = c.limits.idempotency_ttl;
-  auto opened = store::open_sqlite(options, system_clock_source(), system_random());
-  if (!opened && opened.error().code == error_code::conflict) {
-    auto failure = opened.error();
-    failure.message += " (if a node runs on it, ask the node: --url http://host:port)";
-    return failure;
-  }
-  return opened;
+  return store::open_sqlite(options, system_clock_source(), system_random());
 }
 
 /// Before it is opened: opening makes what is not there.
@@ -323,7 +317,12 @@ opened_tenants tenants_in_database(const config& c, bool make) {
     return std::move(*missing);
   }
   auto database = open_database(c);  // its lock says that no node runs here
-  if (!database) return refused(database.error());
+  if (!database) {
+    auto why = refused(database.error());
+    if (database.error().code == error_code::conflict)
+      why.text += " (if a node runs on it, ask the node: --url http://host:port)";
+    return why;
+  }
   return std::make_unique<database_tenants>(std::move(*database), c, make);
 }
 
