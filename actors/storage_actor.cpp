@@ -24,6 +24,7 @@ class storage_actor final : public actor_base, private storage_ports {
   const char* name() const override { return "storage"; }
 
   caf::behavior make_behavior() override {
+    show_store();
     delayed_send(this, context_.options.maintain_interval, maintain_tick{});
     return {[this](const append_ptr& m) {
               if (waiting_since_ == utc_time{}) waiting_since_ = m->row.e.created_at;

@@ -816,9 +816,10 @@ void gateway_loop::on_cursor(connection_no c, ws_connection& conn, const reply_r
 void gateway_loop::answer_send(const ws_call& call, const actors::room_outcome& outcome) {
   if (const auto* sent = std::get_if<actors::send_result>(&outcome)) {
     const auto it = connections_.find(call.connection);
-    const auto tenant =
-        it != connections_.end() ? it->second.tenant : shared_.tenants.find(call.tenant);
-    count_outcome(tenant.get(), outcome, call.kind == ws_call_kind::send);
+    const bool is_open = it != connections_.end();
+    const auto of_gone = is_open ? nullptr : shared_.tenants.find(call.tenant);
+    count_outcome(is_open ? it->second.tenant.get() : of_gone.get(), outcome,
+                  call.kind == ws_call_kind::send);
     if (call.kind == ws_call_kind::send) end_typing(call);
     reply(call.connection,
           [&](std::string& out) { append_accepted(out, call.refs, sent->accepted); });
