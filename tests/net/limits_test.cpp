@@ -1,10 +1,14 @@
 #include "net/limits.hpp"
 
 #include "net/refusals.hpp"
+#include "tests/support/process.hpp"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <set>
 #include <string>
@@ -238,4 +242,15 @@ TEST_CASE("every refusal has a name of its own, and is found by it") {
     CHECK(refusal_named(name) == static_cast<refused_by>(i));
   }
   CHECK_FALSE(refusal_named("max_nothing"));
+}
+
+TEST_CASE("docs/limits.md has a row for every refusal") {
+  std::ifstream in{tests::binary_from("PARLEY_SOURCE_DIR") + "/docs/limits.md"};
+  const std::string text{std::istreambuf_iterator<char>{in}, {}};
+  REQUIRE_FALSE(text.empty());
+  for (std::size_t i = 0; i < refusals; ++i) {
+    const auto cell = "| `" + std::string{name_of(static_cast<refused_by>(i))} + "` |\n";
+    CAPTURE(cell);
+    CHECK(text.find(cell) != std::string::npos);
+  }
 }

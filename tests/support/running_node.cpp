@@ -44,10 +44,7 @@ void running_node::launch() {
                                             {"data_dir", data_dir_.string()},
                                             {"log_format", "json"},
                                             {"drain_delay", "0s"},
-                                            {"herd_window", "0s"},
-                                            {"default_rate_limit", "0"},
-                                            {"user_send_rate", "0"},
-                                            {"auth_failure_rate", "0"}};
+                                            {"herd_window", "0s"}};
   for (const auto& [key, value] : setup_.config) config[key] = value;
   for (const auto& [key, value] : config) {
     options.command.emplace_back("--set");

@@ -20,8 +20,7 @@
 namespace parley::tests {
 
 struct node_setup {
-  /// Configuration keys. Waits that only cost tests time are off unless given: drain_delay, herd_window; likewise the
-  /// limits that a test in a hurry would run into: default_rate_limit, user_send_rate, auth_failure_rate.
+  /// Configuration keys. Waits that only cost tests time are off unless given: drain_delay, herd_window.
   std::map<std::string, std::string> config{};
   std::map<std::string, std::string> env{};  ///< such as PARLEY_BREAK
   std::vector<std::string> arguments{};      ///< more of the command line
