@@ -3,7 +3,8 @@
 with a request id gets exactly one reply with it, a documented one; what is not understood gets one error; the connection lives
 on. SPEC 2.5, 5.
 
-PARLEY_CONTRACT_FRAMES=10000 PARLEY_SEED=7 make it longer and another; the same seed makes the same choices.
+PARLEY_CONTRACT_FRAMES=10000 PARLEY_SEED=7 make it longer and another, PARLEY_CONTRACT_IO_THREADS=3 wider; the same seed makes the same
+choices.
 """
 
 import collections
@@ -84,7 +85,7 @@ def make(source, documents, number):
 
 
 def main():
-    with Node() as node:
+    with Node(io_threads=int(os.environ.get("PARLEY_CONTRACT_IO_THREADS", "1"))) as node:
         texts = {name: node.nobody.call("GET", f"/{name}").body.decode() for name in ("openapi.yaml", "asyncapi.yaml")}
         documents = Documents(texts)
         seen = Seen(documents)

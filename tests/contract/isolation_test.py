@@ -372,7 +372,7 @@ def main():
     Socket.check = staticmethod(seen.frame)
     canaries = Canaries()
     counts = collections.Counter()
-    with Node(presence_grace="100ms") as node:
+    with Node(presence_grace="100ms", io_threads=3) as node:
         run = Run(node, seen)
         world = World()
         world.node, world.may_destroy, world.victims_key, world.job = node, False, "key_0000000000000000", None

@@ -176,7 +176,7 @@ def main():
     Socket.check = staticmethod(seen.frame)
     counts = collections.Counter()
     used = set()
-    with Node() as node:
+    with Node(io_threads=3) as node:
         class World:
             pass
         world = World()
