@@ -356,6 +356,23 @@ TEST_SUITE("DESIGN I13 retiring") {
     t.it.tick(t.now);
     CHECK(t.it.rooms() == 0);
   }
+  TEST_CASE("of more dead rooms than the bound the first are tried again, and nothing grows") {
+    town t{{.max_rooms = 2 * to_revive_max, .room_idle = std::chrono::hours{1}}};
+    const auto room_of = [](std::size_t n) {
+      return std::pair{static_cast<std::uint8_t>(n % 256),
+                       tenant_no{static_cast<std::int64_t>(n / 256) + 1}};
+    };
+    for (std::size_t n = 0; n < to_revive_max + 2; ++n) {
+      const auto [room, tenant] = room_of(n);
+      t.command(room, ann, tenant);
+      t.readers_say(true);
+      t.it.room_down(key_of(room, tenant), instance_no{2 * n + 1}, t.now);
+      t.it.on(room_absent{key_of(room, tenant), instance_no{2 * n + 2}, true}, t.now);
+    }
+    CHECK(t.it.rooms() == 0);
+    t.it.tick(t.now);
+    CHECK(t.it.rooms() == to_revive_max);
+  }
   TEST_CASE("a dead room that is found deleted is not tried again") {
     town t;
     const auto i = t.load(1);
@@ -455,7 +472,8 @@ TEST_SUITE("DESIGN I13 one session of a user") {
 
 TEST_SUITE("SPEC 3 credentials find their tenant") {
   const auto asks = [](town& t, std::uint8_t key) {
-    t.it.on(std::make_shared<const authenticate>(authenticate{{gateway_no{0}, call_no{key}}, {key}}));
+    t.it.on(std::make_shared<const authenticate>(
+        authenticate{{gateway_no{0}, call_no{key}}, sha256_digest{key}}));
   };
   const auto the_row = [] {
     store::tenant_row row;

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <map>
@@ -41,6 +42,7 @@ class scripted_writer final : public store::writer {
   bool cursors_move = true;
   std::int64_t member_count = 51;  ///< too many for receipts
   store::created_room next_created;
+  store::job_news job_news;
 
   store::write_result<void> begin() override {
     ++begins;
@@ -68,6 +70,16 @@ class scripted_writer final : public store::writer {
     if (auto done = step("seen " + user.value, 0); !done) return done.error();
     return {};
   }
+  store::write_result<store::tenant_row> change_tenant(const store::tenant_change& change) override {
+    store::tenant_row row;
+    row.no = tenant_no{4};
+    row.id = change.tenant;
+    return step("change " + change.tenant.value, std::move(row));
+  }
+  store::write_result<void> store_key_used(tenant_no, const key_id& key, utc_time) override {
+    if (auto done = step("used " + key.value, 0); !done) return done.error();
+    return {};
+  }
   store::write_result<std::optional<store::opened_room>> open_room(tenant_no, room_id room,
                                                                    utc_time) override {
     if (open_fails) return *open_fails;
@@ -89,6 +101,7 @@ class scripted_writer final : public store::writer {
     if (maintain_fails) return *maintain_fails;
     return {};
   }
+  store::job_news take_job_news() override { return std::exchange(job_news, {}); }
   store::write_result<void> probe() override {
     if (probe_fails) return *probe_fails;
     return {};
@@ -115,6 +128,8 @@ class log_of_words final : public storage_ports {
   std::vector<cursors_stored_ptr> cursors;
   std::vector<created_ptr> creations;
   std::vector<cursors_shown_ptr> shown;
+  std::vector<tenant_changed_ptr> changes;
+  std::vector<room_command_ptr> commands;
 
   void to_room(instance_no i, opened_ptr m) override {
     told.push_back("opened " + name(i));
@@ -146,6 +161,19 @@ class log_of_words final : public storage_ports {
   void to_gateway(gateway_no, tenant_created_ptr m) override {
     told.push_back(std::holds_alternative<error>(m->outcome) ? "no tenant" : "tenant");
   }
+  void to_gateway(gateway_no, tenant_changed_ptr m) override {
+    told.push_back(std::holds_alternative<error>(m->outcome) ? "not changed" : "changed");
+    changes.push_back(std::move(m));
+  }
+  void to_directory(tenant_changed_ptr) override { told.push_back("directory"); }
+  void to_directory(room_command_ptr m) override {
+    told.push_back("command");
+    commands.push_back(std::move(m));
+  }
+  void show(user_revoked_ptr m) override { told.push_back("revoked " + m->user.user.value); }
+  void show(const room_rewritten& m) override {
+    told.push_back("rewritten " + std::to_string(m.no.value));
+  }
   void publish(publish_ptr m) override {
     told.push_back("publish");
     publishes.push_back(std::move(m));
@@ -176,9 +204,24 @@ struct storage {
     out.told.clear();
     return gen;
   }
-  void append(std::uint8_t room, std::uint64_t instance, generation gen, std::uint64_t no) {
-    actors::append m{instance_no{instance}, gen, entry_no{no}, {acme, room_no{room}, {}, {}}};
+  void append(std::uint8_t room, std::uint64_t instance, generation gen, std::uint64_t no,
+              tenant_no tenant = acme, std::size_t content_bytes = 0) {
+    actors::append m{instance_no{instance}, gen, entry_no{no}, {tenant, room_no{room}, {}, {}}};
+    if (content_bytes > 0)
+      std::get<message_body>(m.row.e.body).content = std::string(content_bytes, 'x');
     m.row.e.seq = room_seq{static_cast<std::int64_t>(no)};
+    it.on(std::make_shared<const actors::append>(m));
+  }
+  /// Entries no … no + n − 1 as one.
+  void append_together(std::uint8_t room, std::uint64_t instance, generation gen, std::uint64_t no,
+                       std::uint64_t n) {
+    actors::append m{
+        instance_no{instance}, gen, entry_no{no + n - 1}, {acme, room_no{room}, {}, {}}, {}};
+    m.row.e.seq = room_seq{static_cast<std::int64_t>(no)};
+    for (std::uint64_t at = 1; at < n; ++at) {
+      m.also.push_back(m.row);
+      m.also.back().e.seq = room_seq{static_cast<std::int64_t>(no + at)};
+    }
     it.on(std::make_shared<const actors::append>(m));
   }
   void erase(std::uint8_t room, std::uint64_t instance, generation gen) {
@@ -189,9 +232,14 @@ struct storage {
     it.on(std::make_shared<const create_room>(
         create_room{{gateway_no{0}, call_no{1}}, store::new_room{}}));
   }
-  void move(std::optional<instance_no> session, std::size_t rooms = 1) {
+  template <class What>
+  void change(What what, tenant_no tenant = acme) {
+    it.on(std::make_shared<const change_tenant>(change_tenant{
+        {gateway_no{1}, call_no{7}}, {tenant_id{"acme"}, std::move(what), noon}, tenant}));
+  }
+  void move(std::optional<instance_no> session, std::size_t rooms = 1, tenant_no tenant = acme) {
     auto moves = std::make_shared<move_cursors>();
-    moves->user = {acme, ann};
+    moves->user = {tenant, ann};
     moves->to = {gateway_no{2}, call_no{1}};
     for (std::size_t n = 0; n < rooms; ++n)
       moves->rooms.emplace_back(room_id_of(static_cast<std::uint8_t>(n)), room_seq{3});
@@ -250,6 +298,36 @@ TEST_SUITE("SPEC 2.1 accepted means durable: group commit") {
     // What still arrives of that generation is never stored.
     s.append(1, 1, one, 4);
     CHECK(s.run().empty());
+  }
+  TEST_CASE("what belongs together is in one commit, also across its bound, and heard of once") {
+    storage s;
+    const auto gen = s.open(1, 1);
+    for (std::uint64_t n = 1; n < limits::commit_max_rows; ++n) s.append(1, 1, gen, n);
+    s.append_together(1, 1, gen, limits::commit_max_rows, 3);
+    s.append(1, 1, gen, limits::commit_max_rows + 3);
+    CHECK(s.run() ==
+          words_told{"committed 1 up to " + std::to_string(limits::commit_max_rows + 2) + " in 1"});
+    CHECK(s.writer.commits[0].size() == limits::commit_max_rows + 2);
+    CHECK(s.it.counters().rows == limits::commit_max_rows + 2);
+    CHECK(s.run().size() == 1);
+  }
+  TEST_CASE("of what belongs together nothing is stored if any of it is refused") {
+    for (const int refused : {1, 2, 3}) {
+      CAPTURE(refused);
+      storage s;
+      const auto one = s.open(1, 1);
+      const auto two = s.open(2, 2);
+      s.writer.item_fails["append 1:" + std::to_string(refused)] = failure(failure_scope::item);
+      s.append_together(1, 1, one, 1, 3);
+      s.append(2, 2, two, 1);
+      // The first is refused alone; a later one takes its commit with it, and the rest is the next.
+      CHECK(s.run() == (refused == 1 ? words_told{"committed 2 up to 1 in 1", "lost 1"}
+                                     : words_told{"lost 1"}));
+      CHECK(s.writer.rollbacks == (refused == 1 ? 0 : 1));
+      s.run();
+      CHECK(s.writer.commits == std::vector<words_told>{{"append 2:1"}});
+      CHECK(is_error(s.out.losses.at(0)->why, error_code::unavailable));
+    }
   }
   TEST_CASE("a failed batch is rolled back and every room in it hears so once; the others go on") {
     storage s;
@@ -585,6 +663,184 @@ TEST_SUITE("SPEC 5 when somebody was last seen") {
     leaves(s);
     CHECK(s.run().empty());
     CHECK(!s.it.has_work());
+  }
+}
+
+TEST_SUITE("SPEC 4 changes of a tenant") {
+  using tenant_changes = store::tenant_change;
+  TEST_CASE("the tenant's owner hears of it after the commit, and who asked") {
+    storage s;
+    const auto gen = s.open(1, 1);
+    s.append(1, 1, gen, 1);
+    s.change(tenant_changes::update{.name = "Acme"});
+    s.append(1, 1, gen, 2);
+    CHECK(s.run() == words_told{"committed 1 up to 2 in 1", "directory", "changed"});
+    CHECK(s.writer.commits == std::vector<words_told>{{"append 1:1", "change acme", "append 1:2"}});
+    REQUIRE(s.out.changes.size() == 1);
+    CHECK(s.out.changes[0]->call == call_no{7});
+    CHECK(std::get<store::tenant_row>(s.out.changes[0]->outcome).id == tenant_id{"acme"});
+  }
+  TEST_CASE("a revocation and an erasure are told to each gateway, and not to the tenant's owner") {
+    storage s;
+    s.change(tenant_changes::revoke_user{ann, noon});
+    CHECK(s.run() == words_told{"revoked ann", "changed"});
+    s.change(tenant_changes::erase_user{"job_1", bob});
+    CHECK(s.run() == words_told{"revoked bob", "changed"});
+  }
+  TEST_CASE("a deletion is answered when it is ordered, not when all is cleared") {
+    storage s;
+    s.change(tenant_changes::remove{"job_1"});
+    CHECK(s.run() == words_told{"directory", "changed"});
+  }
+  TEST_CASE("one that is refused is answered alone; one in a failed batch with its batch") {
+    storage s;
+    const auto gen = s.open(1, 1);
+    s.writer.item_fails["change acme"] = {failure_scope::item, not_found("tenant")};
+    s.change(tenant_changes::update{});
+    s.append(1, 1, gen, 1);
+    CHECK(s.run() == words_told{"not changed", "committed 1 up to 1 in 1"});
+    CHECK(is_error(std::get<error>(s.out.changes[0]->outcome), error_code::not_found));
+    s.writer.item_fails.clear();
+    for (const auto scope : {failure_scope::batch, failure_scope::full}) {
+      s.writer.commit_fails = failure(scope);
+      s.change(tenant_changes::update{});
+      const auto told = s.run();
+      CHECK(told.back() == "not changed");
+      CHECK(is_error(std::get<error>(s.out.changes.back()->outcome), error_code::unavailable));
+    }
+  }
+  TEST_CASE("that a key was used is stored with whatever else is committed, and nobody is told") {
+    storage s;
+    s.it.on(std::make_shared<const key_used>(key_used{acme, key_id{"key_1"}, noon}));
+    CHECK(s.it.has_work());
+    CHECK(s.it.queued() == 1);
+    s.move(instance_no{8});
+    CHECK(s.run() == words_told{"cursors to session 8"});
+    CHECK(s.writer.commits == std::vector<words_told>{{"cursor ann", "used key_1"}});
+    CHECK(!s.it.has_work());
+  }
+}
+
+TEST_SUITE("SPEC 4 jobs") {
+  TEST_CASE(
+      "what a job has rewritten is told to all, and whom a room is to let go to the directory") {
+    storage s;
+    s.writer.job_news.rewritten.push_back({key_of(1), room_no{1}, commit_no{4}});
+    s.writer.job_news.departures.push_back({key_of(2), ann});
+    s.writer.job_news.more = true;
+    CHECK(!s.it.jobs_go_on());
+    s.it.maintain({}, {});
+    CHECK(s.out.told == words_told{"rewritten 1", "command"});
+    REQUIRE(s.out.commands.size() == 1);
+    CHECK(s.out.commands[0]->room == key_of(2));
+    CHECK(s.out.commands[0]->who.is_backend());
+    const auto& what = std::get<remove_member_command>(s.out.commands[0]->what);
+    CHECK(what.user == ann);
+    CHECK(what.erased);
+    CHECK(s.it.jobs_go_on());
+    s.it.maintain({}, {});
+    CHECK(!s.it.jobs_go_on());
+    CHECK(s.out.told.size() == 2);
+  }
+}
+
+TEST_SUITE("DESIGN 3.3 tenants take turns") {
+  TEST_CASE("one with ten thousand messages in the queue does not delay another's") {
+    storage s;
+    const auto one = s.open(1, 1);
+    const auto two = s.open(2, 2);
+    for (std::uint64_t n = 1; n <= 10'000; ++n) s.append(1, 1, one, n);
+    s.append(2, 2, two, 1, globex);
+    s.run();
+    const auto& first = s.writer.commits.at(0);
+    const auto at = std::find(first.begin(), first.end(), "append 2:1");
+    REQUIRE(at != first.end());
+    // Behind one turn of the other.
+    CHECK(at - first.begin() <= static_cast<std::ptrdiff_t>(limits::commit_turn_bytes / 256));
+    CHECK(first.size() == limits::commit_max_rows);
+  }
+  TEST_CASE("in the middle of a backlog it is no different: the next commit has it") {
+    storage s;
+    const auto one = s.open(1, 1);
+    const auto two = s.open(2, 2);
+    for (std::uint64_t n = 1; n <= 10'000; ++n) s.append(1, 1, one, n);
+    s.run();
+    s.append(2, 2, two, 1, globex);
+    s.run();
+    const auto& second = s.writer.commits.at(1);
+    CHECK(std::find(second.begin(), second.end(), "append 2:1") != second.end());
+    while (s.it.has_work()) s.run();
+    std::size_t rows = 0;
+    std::uint64_t next = 1;
+    for (const auto& commit : s.writer.commits) {
+      rows += commit.size();
+      for (const auto& what : commit) {
+        if (what != "append 2:1") CHECK(what == "append 1:" + std::to_string(next++));
+      }
+    }
+    CHECK(rows == 10'001);
+    CHECK(s.it.counters().lost_generations == 0);
+  }
+  TEST_CASE("big messages are weighed: many small ones of another go between them") {
+    storage s;
+    const auto one = s.open(1, 1);
+    const auto two = s.open(2, 2);
+    for (std::uint64_t n = 1; n <= 100; ++n) s.append(1, 1, one, n, acme, 16 * 1024);
+    for (std::uint64_t n = 1; n <= 100; ++n) s.append(2, 2, two, n, globex);
+    s.run();
+    const auto& done = s.writer.commits.at(0);
+    const auto last_small = std::find(done.begin(), done.end(), "append 2:100");
+    REQUIRE(last_small != done.end());
+    const auto big_before = std::count_if(done.begin(), last_small, [](const std::string& what) {
+      return what.starts_with("append 1:");
+    });
+    CHECK(big_before <= 2);
+  }
+  TEST_CASE("a commit of big messages ends at its bytes") {
+    storage s;
+    const auto one = s.open(1, 1);
+    for (std::uint64_t n = 1; n <= 1000; ++n) s.append(1, 1, one, n, acme, 16 * 1024);
+    s.run();
+    CHECK(s.writer.commits.at(0).size() == limits::commit_max_bytes / (16 * 1024 + 256) + 1);
+    CHECK(s.it.has_work());
+  }
+  TEST_CASE("what one tenant asks is done in its order: a room's deletion, a new room, a change") {
+    storage s;
+    const auto one = s.open(1, 1);
+    s.append(1, 1, one, 1);
+    s.erase(1, 1, one);
+    store::new_room fresh;
+    fresh.tenant = acme;
+    s.it.on(std::make_shared<const create_room>(
+        create_room{{gateway_no{0}, call_no{1}}, std::move(fresh)}));
+    s.change(store::tenant_change::update{});
+    s.run();
+    CHECK(s.writer.commits ==
+          std::vector<words_told>{{"append 1:1", "delete 1", "create", "change acme"}});
+  }
+  TEST_CASE("a full commit of messages has room for cursors and for what nobody waits for") {
+    storage s;
+    const auto one = s.open(1, 1);
+    for (std::uint64_t n = 1; n <= 2 * limits::commit_max_rows; ++n) s.append(1, 1, one, n);
+    s.move(instance_no{8});
+    s.it.on(std::make_shared<const key_used>(key_used{acme, key_id{"key_1"}, noon}));
+    s.run();
+    const auto& first = s.writer.commits.at(0);
+    CHECK(first.size() <= limits::commit_max_rows);
+    CHECK(first.size() > limits::commit_max_rows * 3 / 4);
+    CHECK(std::find(first.begin(), first.end(), "cursor ann") != first.end());
+    CHECK(first.back() == "used key_1");
+  }
+  TEST_CASE("cursors take turns, too") {
+    storage s;
+    for (std::size_t n = 0; n < 1000; ++n) s.move(std::nullopt, 5);
+    s.move(instance_no{8}, 1, globex);
+    s.run();
+    const auto& told = s.out.cursors;
+    const auto at = std::find_if(told.begin(), told.end(),
+                                 [](const auto& m) { return m->moves->user.tenant == globex; });
+    REQUIRE(at != told.end());
+    CHECK(at - told.begin() < 200);
   }
 }
 

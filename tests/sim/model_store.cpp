@@ -53,6 +53,18 @@ entry stored_room::shown(room_seq seq, std::size_t changes) const {
   return out;
 }
 
+std::optional<store::used_key> stored_room::used(const user_id& sender, const hash128& key) const {
+  for (std::int64_t seq = 1; seq <= info.last_seq.value; ++seq) {
+    const auto& stored = at(room_seq{seq});
+    if (stored.key && stored.key->sender == sender && stored.key->key == key)
+      return store::used_key{*stored.key, stored.e.seq, stored.e.message, stored.e.created_at};
+  }
+  for (const auto& k : only_keys) {
+    if (k.key.sender == sender && k.key.key == key) return k;
+  }
+  return std::nullopt;
+}
+
 // ---- transactions -------------------------------------------------------------------------------------------------
 
 store::write_result<void> model_store::begin() {
@@ -81,6 +93,12 @@ store::write_result<commit_no> model_store::commit() {
   if (dice_.permille(faults.batch)) {
     rollback();
     return failed(store::failure_scope::batch);
+  }
+  for (const auto& [no, room] : touched_) {
+    const auto owners = std::count_if(room->members.begin(), room->members.end(), [](const auto& m) {
+      return m.second.role == member_role::owner;
+    });
+    expect(owners <= 1, "SPEC 3 a room has two owners in a commit");
   }
   const bool fatal = dice_.permille(faults.fatal);
   if (fatal && dice_.permille(500)) {
@@ -215,22 +233,37 @@ store::write_result<log_id> model_store::append(const store::append_row& row) {
   expect(it != work_->rooms.end() && it->second->tenant == row.tenant,
          "I8 an append in a foreign room");
   expect(!it->second->deleted, "I13 an append in a deleted room");
+  if (row.only_key) return append_only_key(row);
   expect(row.e.seq == it->second->info.last_seq.next(),
          "I2 an append that does not continue the log");
   if (dice_.permille(faults.item)) return refused(unreadable());
   auto& room = touch(row.room);
-  if (row.key) {
-    for (const auto& earlier : *room.log) {
-      expect(!earlier.key || earlier.key->key != row.key->key ||
-                 earlier.key->sender != row.key->sender,
-             "I5 a key is stored a second time");
-    }
-  }
+  if (row.key)
+    expect(!room.used(row.key->sender, row.key->key), "I5 a key is stored a second time");
   apply(room, row.e);
   room.log->push_back({row.e, row.key, work_->commit});
   room.info.last_seq = row.e.seq;
   room.latest = ++work_->last_log_id;
   return log_id{work_->last_log_id};
+}
+
+/// Of a message that is there, and is already what the call wanted it to be.
+store::write_result<log_id> model_store::append_only_key(const store::append_row& row) {
+  if (dice_.permille(faults.item)) return refused(unreadable());
+  auto& room = touch(row.room);
+  expect(row.key && row.key->call != store::keyed_call::send, "I5 a send stores its key alone");
+  expect(!room.used(row.key->sender, row.key->key), "I5 a key is stored a second time");
+  expect(row.e.seq >= room_seq{1} && row.e.seq <= room.info.last_seq,
+         "I5 a key alone is of a message that is not there");
+  const auto message = room.shown_at(row.e.seq, work_->commit);
+  const auto* body = std::get_if<message_body>(&message.body);
+  expect(
+      body != nullptr && message.message == row.e.message && message.created_at == row.e.created_at,
+      "I5 a key alone is of what is no message");
+  expect(row.key->call != store::keyed_call::remove || body->deleted_at.has_value(),
+         "SPEC 2.4 a delete that is still to be done is stored as done");
+  room.only_keys.push_back({*row.key, row.e.seq, row.e.message, row.e.created_at});
+  return log_id{};
 }
 
 store::write_result<store::created_room> model_store::create_room(const store::new_room& room) {
@@ -306,6 +339,12 @@ store::write_result<room_seq> model_store::delete_room(tenant_no tenant, room_no
 store::write_result<tenant_no> model_store::create_tenant(const store::new_tenant&) {
   throw violation{"nobody creates tenants here"};
 }
+store::write_result<store::tenant_row> model_store::change_tenant(const store::tenant_change&) {
+  throw violation{"nobody changes tenants here"};
+}
+store::write_result<void> model_store::store_key_used(tenant_no, const key_id&, utc_time) {
+  throw violation{"nobody uses keys here"};
+}
 
 store::write_result<store::cursor_state> model_store::move_cursor(const store::cursor_move& move) {
   expect(work_ != nullptr, "a cursor is moved outside a transaction");
@@ -350,6 +389,7 @@ store::write_result<std::optional<store::opened_room>> model_store::open_room(te
     if (stored.key)
       out.keys.push_back({*stored.key, stored.e.seq, stored.e.message, stored.e.created_at});
   }
+  out.keys.insert(out.keys.end(), r->only_keys.begin(), r->only_keys.end());
   out.keys_complete = out.keys.size() <= bounds_.keys_in_memory;
   if (!out.keys_complete) out.keys.clear();
   return std::optional{std::move(out)};
@@ -444,12 +484,7 @@ result<store::sender_lookup> model_reader::look_up(room_no room, const user_id& 
   store::sender_lookup out;
   const auto& r = *snapshot_->rooms.at(room);
   if (const auto it = r.members.find(user); it != r.members.end()) out.member = it->second;
-  for (std::int64_t seq = 1; key && seq <= r.info.last_seq.value; ++seq) {
-    const auto& stored = r.at(room_seq{seq});
-    if (stored.key && stored.key->sender == user && stored.key->key == *key) {
-      out.key = store::used_key{*stored.key, stored.e.seq, stored.e.message, stored.e.created_at};
-    }
-  }
+  if (key) out.key = r.used(user, *key);
   return out;
 }
 
@@ -525,6 +560,19 @@ result<store::tenant_list> model_reader::tenants(std::size_t, std::string_view) 
 }
 result<store::tenant_usage_list> model_reader::tenant_usage(std::size_t, std::string_view,
                                                             std::int64_t) {
+  return unreadable();
+}
+result<std::optional<store::tenant_row>> model_reader::tenant_by_key(const key_id&) {
+  return unreadable();
+}
+result<std::optional<utc_time>> model_reader::revoked_before(tenant_no, const user_id&) {
+  return unreadable();
+}
+result<std::optional<store::job_row>> model_reader::job(std::string_view) { return unreadable(); }
+result<store::job_list> model_reader::jobs(std::size_t, std::string_view) { return unreadable(); }
+result<std::optional<store::user_export_page>> model_reader::export_user(tenant_no, const user_id&,
+                                                                         std::string_view,
+                                                                         std::size_t, std::size_t) {
   return unreadable();
 }
 

@@ -42,7 +42,10 @@ struct stored_room {
   std::map<user_id, store::member_row> members;
   std::map<user_id, room_seq> left;  ///< whose membership ended: its last member.left
   std::map<user_id, store::cursor_state> cursors;
+  std::vector<store::used_key> only_keys;  ///< of calls that changed nothing
 
+  /// The key, however it was used.
+  [[nodiscard]] std::optional<store::used_key> used(const user_id& sender, const hash128& key) const;
   [[nodiscard]] const stored_entry& at(room_seq seq) const {
     return (*log)[static_cast<std::size_t>(seq.value - 1)];
   }
@@ -104,14 +107,18 @@ class model_store final : public store::writer {
   store::write_result<store::created_room> create_room(const store::new_room& room) override;
   store::write_result<room_seq> delete_room(tenant_no tenant, room_no room, utc_time at) override;
   store::write_result<tenant_no> create_tenant(const store::new_tenant& tenant) override;
+  store::write_result<store::tenant_row> change_tenant(const store::tenant_change& change) override;
   store::write_result<store::cursor_state> move_cursor(const store::cursor_move& move) override;
   store::write_result<void> store_last_seen(tenant_no tenant, const user_id& user,
                                             utc_time at) override;
+  store::write_result<void> store_key_used(tenant_no tenant, const key_id& key,
+                                           utc_time at) override;
   store::write_result<std::optional<store::opened_room>> open_room(tenant_no tenant, room_id room,
                                                                    utc_time keys_since) override;
   store::write_result<commit_no> commit() override;
   void rollback() override;
   store::write_result<void> maintain(mono_time, utc_time) override { return {}; }
+  store::job_news take_job_news() override { return {}; }
   store::write_result<void> probe() override;
   store::write_result<void> close_clean() override { return {}; }
   [[nodiscard]] store::writer_status status() const override { return {}; }
@@ -119,6 +126,7 @@ class model_store final : public store::writer {
  private:
   [[nodiscard]] const snapshot& seen() const { return work_ ? *work_ : *committed_; }
   stored_room& touch(room_no room);
+  store::write_result<log_id> append_only_key(const store::append_row& row);
   void apply(stored_room& room, const entry& e);
   void change_message(stored_room& room, const entry& e);
 
@@ -152,6 +160,11 @@ class model_reader final : public store::reader {
   result<std::optional<entry>> message(room_no room, message_id message) override;
 
   // What the simulated node never asks.
+  result<std::optional<user_id>> in_too_many_rooms(tenant_no, room_id, const std::vector<user_id>&,
+                                                   const std::optional<user_id>&, bool,
+                                                   std::uint32_t) override {
+    return std::optional<user_id>{};  // no limit is simulated
+  }
   result<store::presence_list> presence(tenant_no, const std::optional<user_id>&,
                                         const std::vector<user_id>&) override;
   result<store::room_list> rooms_of(tenant_no, const user_id&, std::size_t, std::string_view,
@@ -166,6 +179,13 @@ class model_reader final : public store::reader {
   result<store::tenant_list> tenants(std::size_t, std::string_view) override;
   result<store::tenant_usage_list> tenant_usage(std::size_t, std::string_view,
                                                 std::int64_t) override;
+  result<std::optional<store::tenant_row>> tenant_by_key(const key_id&) override;
+  result<std::optional<utc_time>> revoked_before(tenant_no, const user_id&) override;
+  result<std::optional<store::job_row>> job(std::string_view) override;
+  result<store::job_list> jobs(std::size_t, std::string_view) override;
+  result<std::optional<store::user_export_page>> export_user(tenant_no, const user_id&,
+                                                             std::string_view, std::size_t,
+                                                             std::size_t) override;
 
  private:
   [[nodiscard]] std::optional<store::room_position> position(const stored_room& room,
