@@ -22,7 +22,7 @@ std::optional<cursor_position> start_of(cursor_kind kind, std::string_view curso
   return decode_cursor(kind, cursor);
 }
 
-/// Presence is compared in steps, a row of a scan each (0.2 µs, tests/store/presence_rate.cpp); what is found by a key
+/// Presence is compared in steps, a row of a scan each (0.3 µs, tests/store/presence_rate.cpp); what is found by a key
 /// costs as much as so many. A slice ends with the user that passes its bound.
 constexpr std::size_t steps_of_a_key = 8;
 constexpr std::size_t presence_slice_steps = 32 * 1024;
