@@ -225,9 +225,10 @@ result<member_list> sqlite_reader::members(room_no room, std::size_t limit, std:
 
 // ------------------------------------------------------------------------------------------------------------- limits
 
-result<std::optional<user_id>> sqlite_reader::in_too_many_rooms(
-    tenant_no tenant, room_id room, const std::vector<user_id>& users,
-    const std::optional<user_id>& caller, bool joins, std::uint32_t max) {
+result<std::optional<user_id>> sqlite_reader::in_too_many_rooms(tenant_no tenant, room_id room,
+                                                                const std::vector<user_id>& users,
+                                                                const std::optional<user_id>& caller,
+                                                                bool joins, std::uint32_t max) {
   using found = std::optional<user_id>;
   return in_snapshot<found>([&]() -> result<found> {
     auto kind = room_kind_.query(tenant, room);
@@ -529,8 +530,8 @@ result<std::optional<user_export_page>> sqlite_reader::export_user(tenant_no ten
     if (cursor.empty()) {
       auto q = export_person_.query(**self);
       if (!q.next()) return unreadable(db_->last_failure());
-      out.self = user_export_page::person{user, q.optional_time(0), q.optional_time(1),
-                                          q.optional_time(2)};
+      out.self =
+          user_export_page::person{user, q.optional_time(0), q.optional_time(1), q.optional_time(2)};
     }
     if (!messages_from) {
       auto next = export_memberships(out, tenant, **self, room_no{(*rooms_from)[0]}, max_rows);
@@ -544,8 +545,8 @@ result<std::optional<user_export_page>> sqlite_reader::export_user(tenant_no ten
                                 max_rows, max_bytes);
     if (!next) return unreadable(next.error());
     if (*next) {
-      out.next_cursor = encode_cursor(cursor_kind::export_messages,
-                                      {(*next)->first.value, (*next)->second.value});
+      out.next_cursor =
+          encode_cursor(cursor_kind::export_messages, {(*next)->first.value, (*next)->second.value});
     }
     return page{std::move(out)};
   });
@@ -565,11 +566,11 @@ db_result<std::optional<room_no>> sqlite_reader::export_memberships(user_export_
     if (!room) return room.error();
     after = room->no;
     constexpr int c = room_columns_count;
-    user_export_page::membership m{std::move(room->info),
-                                   {id, static_cast<member_role>(q.integer(c)),
-                                    q.number<room_seq>(c + 1), q.time(c + 2)},
-                                   {},
-                                   {}};
+    user_export_page::membership m{
+        std::move(room->info),
+        {id, static_cast<member_role>(q.integer(c)), q.number<room_seq>(c + 1), q.time(c + 2)},
+        {},
+        {}};
     const room_seq joined = m.member.joined_seq;
     m.last_ack = std::min(m.room.last_seq, std::max(joined, q.number<room_seq>(c + 3)));
     m.last_read = std::min(m.last_ack, std::max(joined, q.number<room_seq>(c + 4)));
