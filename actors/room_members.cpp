@@ -89,9 +89,9 @@ room::handled room::handle_add(const room_command_ptr& m, const add_members_comm
   }
   const auto count = info_.member_count + pending_members_ + static_cast<std::int64_t>(added.size());
   if (options_.max_room_members != 0 && count > static_cast<std::int64_t>(options_.max_room_members)) {
-    return refused(m, beyond("max_room_members", {error_code::conflict,
-                                                  "the room would have too many members",
-                                                  "user_ids"}));
+    return refused(
+        m, beyond("max_room_members",
+                  {error_code::conflict, "the room would have too many members", "user_ids"}));
   }
   const auto entries = (added.size() + limits::entry_max_users - 1) / limits::entry_max_users;
   if (pending_full(entries)) return refused_as_full(m);

@@ -1010,7 +1010,8 @@ void subscriptions::begin_sync(slot c) {
     }
     if (conn.subs.size() + request.frame.rooms.size() > options_.max_subscriptions) {
       reply_error(conn.ref, request.refs,
-                  beyond("max_subscriptions", {error_code::conflict, "too many rooms on this connection", "rooms"}));
+                  beyond("max_subscriptions",
+                         {error_code::conflict, "too many rooms on this connection", "rooms"}));
       continue;
     }
     conn.sync->refs = std::move(request.refs);
@@ -1317,7 +1318,8 @@ void subscriptions::subscribe(connection_ref c, const reply_refs& refs, const ro
   }
   if (conn->subs.size() >= options_.max_subscriptions) {
     reply_error(c, refs,
-                beyond("max_subscriptions", {error_code::conflict, "too many rooms on this connection", "room_id"}));
+                beyond("max_subscriptions",
+                       {error_code::conflict, "too many rooms on this connection", "room_id"}));
     return;
   }
   const auto call = ++last_call_;

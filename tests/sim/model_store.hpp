@@ -111,8 +111,7 @@ class model_store final : public store::writer {
   store::write_result<store::cursor_state> move_cursor(const store::cursor_move& move) override;
   store::write_result<void> store_last_seen(tenant_no tenant, const user_id& user,
                                             utc_time at) override;
-  store::write_result<void> store_key_used(tenant_no tenant, const key_id& key,
-                                           utc_time at) override;
+  store::write_result<void> store_key_used(tenant_no tenant, const key_id& key, utc_time at) override;
   store::write_result<std::optional<store::opened_room>> open_room(tenant_no tenant, room_id room,
                                                                    utc_time keys_since) override;
   store::write_result<commit_no> commit() override;
@@ -177,8 +176,7 @@ class model_reader final : public store::reader {
   result<std::optional<store::tenant_row>> tenant_by_api_key(const sha256_digest&) override;
   result<std::optional<store::tenant_row>> tenant(const tenant_id&) override;
   result<store::tenant_list> tenants(std::size_t, std::string_view) override;
-  result<store::tenant_usage_list> tenant_usage(std::size_t, std::string_view,
-                                                std::int64_t) override;
+  result<store::tenant_usage_list> tenant_usage(std::size_t, std::string_view, std::int64_t) override;
   result<std::optional<store::tenant_row>> tenant_by_key(const key_id&) override;
   result<std::optional<utc_time>> revoked_before(tenant_no, const user_id&) override;
   result<std::optional<store::job_row>> job(std::string_view) override;
