@@ -106,6 +106,11 @@ class gated_reader final : public store::reader {
   result<store::audience> audience(tenant_no, const user_id&, std::int64_t, std::size_t) override {
     return no();
   }
+  result<std::optional<user_id>> in_too_many_rooms(tenant_no, room_id, const std::vector<user_id>&,
+                                                   const std::optional<user_id>&, bool,
+                                                   std::uint32_t) override {
+    return no();
+  }
   result<store::presence_list> presence(tenant_no, const std::optional<user_id>&,
                                         const std::vector<user_id>&) override {
     return no();
@@ -124,6 +129,17 @@ class gated_reader final : public store::reader {
   result<store::tenant_list> tenants(std::size_t, std::string_view) override { return no(); }
   result<store::tenant_usage_list> tenant_usage(std::size_t, std::string_view,
                                                 std::int64_t) override {
+    return no();
+  }
+  result<std::optional<store::tenant_row>> tenant_by_key(const key_id&) override { return no(); }
+  result<std::optional<utc_time>> revoked_before(tenant_no, const user_id&) override {
+    return no();
+  }
+  result<std::optional<store::job_row>> job(std::string_view) override { return no(); }
+  result<store::job_list> jobs(std::size_t, std::string_view) override { return no(); }
+  result<std::optional<store::user_export_page>> export_user(tenant_no, const user_id&,
+                                                             std::string_view, std::size_t,
+                                                             std::size_t) override {
     return no();
   }
 

@@ -271,6 +271,11 @@ class bus_node::storage_shell final : public storage_ports {
     node_.to_gateway(the_storage, g, "created", [m](gateway& to) { to.on(m); });
   }
   void to_gateway(gateway_no, tenant_created_ptr) override {}
+  void to_gateway(gateway_no, tenant_changed_ptr) override {}
+  void to_directory(tenant_changed_ptr) override {}
+  void to_directory(room_command_ptr) override {}
+  void show(user_revoked_ptr) override {}
+  void show(const room_rewritten&) override {}
   void publish(publish_ptr m) override { node_.publish(m); }
   void show(cursors_shown_ptr m) override {
     for (std::size_t g = 0; g < node_.gateways_.size(); ++g) {

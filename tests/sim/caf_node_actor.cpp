@@ -60,6 +60,12 @@ class latest_reader final : public store::reader {
                                    std::size_t max_rooms) override {
     return ask(&model_reader::audience, tenant, user, max_members, max_rooms);
   }
+  result<std::optional<user_id>> in_too_many_rooms(tenant_no tenant, room_id room,
+                                                   const std::vector<user_id>& users,
+                                                   const std::optional<user_id>& caller, bool joins,
+                                                   std::uint32_t max) override {
+    return ask(&model_reader::in_too_many_rooms, tenant, room, users, caller, joins, max);
+  }
   result<store::presence_list> presence(tenant_no tenant, const std::optional<user_id>& self,
                                         const std::vector<user_id>& users) override {
     return ask(&model_reader::presence, tenant, self, users);
@@ -90,6 +96,24 @@ class latest_reader final : public store::reader {
   result<store::tenant_usage_list> tenant_usage(std::size_t limit, std::string_view cursor,
                                                 std::int64_t count_max) override {
     return ask(&model_reader::tenant_usage, limit, cursor, count_max);
+  }
+  result<std::optional<store::tenant_row>> tenant_by_key(const key_id& key) override {
+    return ask(&model_reader::tenant_by_key, key);
+  }
+  result<std::optional<utc_time>> revoked_before(tenant_no tenant, const user_id& user) override {
+    return ask(&model_reader::revoked_before, tenant, user);
+  }
+  result<std::optional<store::job_row>> job(std::string_view id) override {
+    return ask(&model_reader::job, id);
+  }
+  result<store::job_list> jobs(std::size_t limit, std::string_view cursor) override {
+    return ask(&model_reader::jobs, limit, cursor);
+  }
+  result<std::optional<store::user_export_page>> export_user(tenant_no tenant, const user_id& user,
+                                                             std::string_view cursor,
+                                                             std::size_t max_rows,
+                                                             std::size_t max_bytes) override {
+    return ask(&model_reader::export_user, tenant, user, cursor, max_rows, max_bytes);
   }
 
  private:

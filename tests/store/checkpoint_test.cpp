@@ -35,8 +35,8 @@ struct busy_room : store_fixture {
 struct busy_room_on_disk : has_disk, busy_room {
   busy_room_on_disk() {
     options.vfs = disk.name();
-    options.checkpoint_pages = 50;
-    options.wal_limit_pages = 200;
+    options.checkpoint_pages = 100;
+    options.wal_limit_pages = 300;
   }
   std::string file() { return options.file.string(); }
 };
@@ -73,8 +73,8 @@ TEST_SUITE("SPEC 8 checkpoints") {
 
   TEST_CASE_FIXTURE(busy_room,
                     "a reader of another process lets the WAL grow, and never stops the writer") {
-    options.checkpoint_pages = 50;
-    options.wal_limit_pages = 200;
+    options.checkpoint_pages = 100;
+    options.wal_limit_pages = 300;
     start();
     write_some();
     sqlite3* other = nullptr;
@@ -98,8 +98,8 @@ TEST_SUITE("SPEC 8 checkpoints") {
 
   TEST_CASE_FIXTURE(busy_room,
                     "readers that are always there do not keep the WAL from starting over") {
-    options.checkpoint_pages = 50;
-    options.wal_limit_pages = 200;
+    options.checkpoint_pages = 100;
+    options.wal_limit_pages = 300;
     start();
     std::atomic<bool> stop{false};
     std::atomic<int> failed{0};
