@@ -79,6 +79,10 @@ class Documents:
     def _payload(self, name):
         return self.strict(self.asyncapi["components"]["messages"][name]["payload"], "asyncapi.yaml")
 
+    def open_frame(self, name):
+        """What a client may send: other fields are ignored."""
+        return self.strict(self.asyncapi["components"]["messages"][name]["payload"], "asyncapi.yaml", closed=False)
+
     def look_up(self, thing, file):
         """(what a reference leads to, the file it is in)."""
         while isinstance(thing, dict) and "$ref" in thing:

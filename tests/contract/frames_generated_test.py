@@ -13,7 +13,7 @@ import os
 import sys
 import time
 
-from contract import Broken, Documents, Seen
+from contract import Broken, Check, Documents, Seen
 from generate import Source
 from node import Node, Socket
 
@@ -41,8 +41,9 @@ class Sent:
     """A frame on its way. `id`: the request id that its one reply carries; `anonymous`: one error without an id is owed;
     neither: the text is faulty, and nobody can say whether it was understood as far as its request id, `perhaps`."""
 
-    def __init__(self, text, type, id=None, anonymous=False, perhaps=None):
+    def __init__(self, text, type, id=None, anonymous=False, perhaps=None, flat=None):
         self.text, self.type, self.id, self.anonymous, self.perhaps = text, type, id, anonymous, perhaps
+        self.flat = flat  # what the frame says, wherever it says it
 
 
 def make(source, documents, number):
@@ -79,7 +80,8 @@ def make(source, documents, number):
     if not understood or depth(frame) > 32:  # not looked at behind that
         return Sent(text, None, perhaps=key_of(request_id))
     if is_request_id(request_id) and not torn:
-        return Sent(text, shown if shown in documents.client_frames else None, id=request_id)
+        return Sent(text, shown if shown in documents.client_frames else None, id=request_id,
+                    flat={**inner, **{n: v for n, v in frame.items() if n != "data"}})
     wrong = torn or (request_id is not None and not is_request_id(request_id))
     return Sent(text, None, anonymous=wrong)
 
@@ -106,12 +108,17 @@ def main():
         owed, perhaps, types = collections.Counter(), collections.Counter(), {}
         replies, kinds, anonymous, lowest, highest = 0, collections.Counter(), 0, 0, 0
         began = time.monotonic()
-        number = 0
+        number, taken = 0, 0
+        checks = {name: Check(documents.open_frame(name)) for name in documents.client_frames}
         while number < FRAMES:
             batch = [make(source, documents, number + n) for n in range(min(BATCH, FRAMES - number))]
             number += len(batch)
+            said = {}  # by request id, where it is one frame's alone
             for sent in batch:
                 if sent.id is not None:
+                    said[key_of(sent.id)] = sent.flat
+                    if owed[key_of(sent.id)] or sent.type is None:
+                        del said[key_of(sent.id)]
                     owed[key_of(sent.id)] += 1
                     types.setdefault(key_of(sent.id), set()).add(sent.type)
                 lowest += sent.anonymous
@@ -150,6 +157,9 @@ def main():
                 allowed = {r for t in types[key] for r in documents.replies.get(t, {"error"})} | {"error"}
                 if frame["type"] not in allowed:
                     raise Broken(f"seed {SEED}: {frame} is no documented reply to {types[key]}")
+                if frame["type"] != "error" and key in said:
+                    checks[said[key]["type"]](said.pop(key), "understood, and not what is documented")
+                    taken += 1
                 replies += 1
                 kinds[frame["type"]] += 1
         if not lowest <= anonymous <= highest:
@@ -160,6 +170,7 @@ def main():
         status = node.stop()
     print(f"frames, generated: {FRAMES} frames of seed {SEED} in {took:.1f} s: {replies} replies, each to one request id "
           f"({', '.join(f'{k}: {n}' for k, n in sorted(kinds.items()))}), {anonymous} errors without one, 0 unanswered, "
+          f"{taken} frames understood, all as documented, "
           f"on one connection, which lives on; {sum(seen.frames.values())} frames received, all as documented; exit status {status}")
     return 1 if status != 0 else 0
 

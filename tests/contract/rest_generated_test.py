@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """Requests made from the openapi.yaml that the node serves, valid and with something wrong, from every kind of caller, in both
-path forms: no answer but documented ones, no 5xx but 503. SPEC 4.
+path forms: no answer but documented ones, no 5xx but 503; no body is taken that the schema does not allow. SPEC 4.
 
 PARLEY_CONTRACT_REQUESTS=10000 PARLEY_SEED=7 make it longer and another, PARLEY_CONTRACT_IO_THREADS=1 narrower; the same seed makes the
 same choices.
 """
 
 import collections
+import json
 import os
 import sys
 import time
 
-from contract import Broken, Documents, Seen
+from contract import Broken, Check, Documents, Seen
 from generate import Source
 from node import Node, quoted
 
@@ -127,7 +128,8 @@ def main():
         weights = [6 if o.id in ("createRoom", "sendMessage", "sendBatch") else 1 if o.id in ON_A_VICTIM or o.id == "deleteRoom" else 3
                    for o in operations]
         began, slowest = time.monotonic(), (0.0, "")
-        verdicts = collections.Counter()
+        verdicts, taken = collections.Counter(), 0
+        checks = {o.id: Check(o.body) for o in operations if o.body is not None}
         number = -1
         # Each operation is to succeed once; chance may want some more requests for that.
         while number + 1 < REQUESTS or (never(seen, operations) and number + 1 < 4 * REQUESTS):
@@ -142,6 +144,13 @@ def main():
                 if answer.status >= 500 and answer.status != 503:
                     raise Broken("a 5xx")
                 seen.answer(operation, answer, head)
+                if answer.status < 300 and body and operation.body is not None:
+                    value = json.loads(body)
+                    if operation.id == "sendBatch":  # each item is taken or refused by itself
+                        value["messages"] = [m for m, r in zip(value["messages"], answer.json["results"]) if r["status"] < 300]
+                    if operation.id != "sendBatch" or value["messages"]:
+                        taken += 1
+                        checks[operation.id](value, "taken, and not what is documented")
             except Exception:
                 print(f"request {number} of seed {SEED}, by {caller}: {operation.method} {target} {headers} {body!r}")
                 raise
@@ -157,7 +166,8 @@ def main():
     without = never(seen, operations)
     print(f"rest, generated: {number + 1} requests of seed {SEED} in {took:.1f} s, "
           + ", ".join(f"{s}: {n}" for s, n in sorted(verdicts.items()))
-          + f"; {len(operations) - len(without) - 1} of {len(operations) - 1} operations also with success; slowest {slowest[0] * 1e3:.0f} ms")
+          + f"; {len(operations) - len(without) - 1} of {len(operations) - 1} operations also with success, {taken} bodies taken, "
+          f"all as documented; slowest {slowest[0] * 1e3:.0f} ms")
     if without:
         print("never with success: " + ", ".join(without))
     return 1 if status != 0 or without else 0
