@@ -64,7 +64,8 @@ struct shop {
   [[nodiscard]] json shown() const {
     const auto listed = tenant_command({"list"});
     REQUIRE(listed.status == 0);
-    for (const auto& one : json::parse(listed.out)["tenants"])
+    const auto tenants = json::parse(listed.out)["tenants"];
+    for (const auto& one : tenants)
       if (one["tenant_id"] == id()) return one;
     return nullptr;
   }
@@ -170,7 +171,7 @@ TEST_SUITE("SPEC 7 parley token") {
     const auto code = page.substr(begin + fence.size(),
                                   page.find("```", begin + fence.size()) - begin - fence.size());
     process_options python;
-    python.command = {"python3", "-c", code + "\nprint(token_for('ann'))"};
+    python.command = {"/usr/bin/env", "python3", "-c", code + "\nprint(token_for('ann'))"};
     python.env = {{"TENANT_ID", a_tenant}, {"JWT_SECRET", "jwts_0123456789"}};
     const auto token = token_in(run(python));
     const auto checked = cli({"token", "check", token}, a_secret);
