@@ -32,7 +32,7 @@ class Documents:
         self.trees = {name: yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) for name, text in self.texts.items()}
         self.openapi, self.asyncapi = self.trees["openapi.yaml"], self.trees["asyncapi.yaml"]
         self.known, self.names = {}, {}  # by reference; by the identity of `properties`
-        self.operations = {}
+        self.responses, self.operations = {}, {}
         for path, item in self.openapi["paths"].items():
             for method in METHODS:
                 if method in item:
@@ -78,6 +78,14 @@ class Documents:
 
     def _payload(self, name):
         return self.strict(self.asyncapi["components"]["messages"][name]["payload"], "asyncapi.yaml")
+
+    def response(self, thing):
+        """Most are the same few failures: each is made once."""
+        if "$ref" not in thing:
+            return Response(self, thing)
+        if thing["$ref"] not in self.responses:
+            self.responses[thing["$ref"]] = Response(self, thing)
+        return self.responses[thing["$ref"]]
 
     def open_frame(self, name):
         """What a client may send: other fields are ignored."""
@@ -206,9 +214,13 @@ def properties_in(schema, value, out):
 
 class Check:
     seen = set()  # properties that some value had
+    sound = set()
 
     def __init__(self, schema):
-        jsonschema.Draft202012Validator.check_schema(schema)
+        text = json.dumps(schema)
+        if text not in Check.sound:  # the same small ones come again and again, and this is slow
+            jsonschema.Draft202012Validator.check_schema(schema)
+            Check.sound.add(text)
         self.schema, self.validator = schema, jsonschema.Draft202012Validator(schema)
 
     def __call__(self, value, what):
@@ -232,7 +244,7 @@ class Response:
 
 class Responses:
     def __init__(self, documents, responses):
-        self.by_status = {int(status): Response(documents, r) for status, r in responses.items()}
+        self.by_status = {int(status): documents.response(r) for status, r in responses.items()}
 
 
 class Parameter:
