@@ -156,8 +156,9 @@ TEST_SUITE("SPEC 2.8 overload is refused early") {
       ratios.push_back(noisy_p99.back() / calm_p99.back());
     }
     const auto most = static_cast<int>(loud_limit * noise_seconds) + 4 * loud_limit;
-    MESSAGE("loud: " << rest.served << " of " << rest.asked << " requests, " << ws.served << " of "
-                     << ws.asked << " messages in " << noise_seconds << " s");
+    const int counts[]{rest.served, rest.asked, ws.served, ws.asked};
+    MESSAGE("loud: " << counts[0] << " of " << counts[1] << " requests, " << counts[2] << " of "
+                     << counts[3] << " messages in " << noise_seconds << " s");
     CHECK(rest.asked > 2 * rest.served);
     CHECK(rest.served <= most);
     CHECK(ws.served <= most);
