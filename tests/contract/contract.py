@@ -77,6 +77,8 @@ class Documents:
         return operation["messages"]
 
     def _payload(self, name):
+        if name not in self.asyncapi["components"]["messages"]:
+            raise Broken(f"no message is called {name}")
         return self.strict(self.asyncapi["components"]["messages"][name]["payload"], "asyncapi.yaml")
 
     def response(self, thing):
@@ -303,6 +305,8 @@ class Seen:
     def answer(self, operation, answer, head=False, cors=False):
         """The answer to this operation is one of those that are documented."""
         what = f"{operation}: {answer!r}"
+        if isinstance(operation, Operation) and operation.later and answer.status not in (404, 405):
+            raise Broken(f"marked `later`, and served: {what}")
         response = operation.by_status.get(answer.status) or self.documents.any_operation.by_status.get(answer.status)
         if response is None:
             raise Broken(f"a status that is not documented: {what}")

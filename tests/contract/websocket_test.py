@@ -247,15 +247,19 @@ def frames_of_the_source():
     return set(client), server
 
 
-def main():
-    documents = Documents()
-    seen = Seen(documents)
-    Socket.check = staticmethod(seen.frame)
+def unsourced(documents):
+    """Frames of the sources that are not in the documents, and the other way round."""
     client, server = frames_of_the_source()
     missing = [f"{name}: in the node's sources, not documented" for name in
                sorted((client - set(documents.client_frames)) | (server - set(documents.server_frames)))]
-    missing += [f"{name}: documented, not in the node's sources" for name in
-                sorted((set(documents.client_frames) - client) | (set(documents.server_frames) - documents.later_frames - server))]
+    return missing + [f"{name}: documented, not in the node's sources" for name in
+                      sorted((set(documents.client_frames) - client) | (set(documents.server_frames) - documents.later_frames - server))]
+
+
+def life(seen):
+    """Nodes and everything that is said on their connections: (exit status, seconds of the drain)."""
+    documents = seen.documents
+    Socket.check = staticmethod(seen.frame)
     with Node(sync_max_events=5, presence_grace="200ms") as node:
         world = World()
         world.node, world.documents, world.tenant = node, documents, node.tenant("contract")
@@ -273,19 +277,32 @@ def main():
         node.signal()
         assert last.until("server.shutdown")["reconnect_after_ms"] >= 0
         assert last.socket.until_closed() == (1012, "UNAVAILABLE")
-        status = node.child.wait(15)
-        if status != 0 or time.monotonic() - began > 10:
-            missing.append(f"the node ended with {status} after {time.monotonic() - began:.1f} s")
+        status, took = node.child.wait(15), time.monotonic() - began
     flood(documents)
-    missing += [m for m in seen.missing() if m.startswith("the frame ")]
+    return status, took
+
+
+def unseen(seen):
+    """What the documents say and no frame showed."""
+    documents = seen.documents
+    missing = [m for m in seen.missing() if m.startswith("the frame ")]
     missing += [f"the client frame {n} was never sent" for n in documents.client_frames if not Talk.used[n]]
-    missing += seen.unseen_properties(frames=True, but=UNSEEN)
     outcomes = documents.server_frames["sync.complete"]["properties"]["outcome"]["enum"]
     missing += [f"the outcome {o} was never seen" for o in outcomes if not Talk.outcomes[o]]
+    return missing + seen.unseen_properties(frames=True, but=UNSEEN)
+
+
+def main():
+    documents = Documents()
+    seen = Seen(documents)
+    missing = unsourced(documents)
+    status, took = life(seen)
+    if status != 0 or took > 10:
+        missing.append(f"the node ended with {status} after {took:.1f} s")
+    missing += unseen(seen)
     print(f"websocket: {sum(seen.frames.values())} frames of {len(seen.frames)} of {len(documents.server_frames)} kinds "
           f"({len(documents.later_frames & set(documents.server_frames))} marked `later`), {len(Talk.used)} of "
-          f"{len(documents.client_frames)} client frames, {len(Talk.outcomes)} of {len(outcomes)} sync outcomes, "
-          f"{len(seen.frame_codes)} error codes")
+          f"{len(documents.client_frames)} client frames, {len(Talk.outcomes)} sync outcomes, {len(seen.frame_codes)} error codes")
     print("\n".join(missing))
     return 1 if missing else 0
 
