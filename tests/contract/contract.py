@@ -287,6 +287,7 @@ class Seen:
         self.rated = False  # the node has a rate for its tenants and says so
         self.statuses = collections.Counter()  # (operation id, status)
         self.codes = collections.Counter()
+        self.headers = set()
         self.frames, self.frame_codes = collections.Counter(), collections.Counter()
 
     def frame(self, frame):
@@ -318,6 +319,7 @@ class Seen:
                 raise Broken(f"{name} is missing: {what}")
             if value is not None and name != "upgrade":
                 check(value, f"header {name} of {what}")
+        self.headers.update(answer.headers)
         for name in answer.headers:
             if name not in response.headers and name not in OF_HTTP and not (cors and name.startswith("access-control-")):
                 raise Broken(f"header {name} is not documented: {what}")
@@ -379,6 +381,9 @@ class Seen:
             for status in operation.by_status:
                 if not self.statuses[operation.id, status] and status not in unprovoked and (operation.id, status) not in unprovoked:
                     out.append(f"{operation.id} was never answered with {status}")
+        headers = {name for o in self.documents.operations.values() if not o.later
+                   for r in o.by_status.values() for name, (_, later, _) in r.headers.items() if not later}
+        out += [f"the header {name} was never seen" for name in sorted(headers - self.headers)]
         for name in self.documents.server_frames:
             if name not in self.documents.later_frames and not self.frames[name]:
                 out.append(f"the frame {name} was never seen")

@@ -3,6 +3,7 @@
 documented, field by field and header by header; each documented answer is seen, but for those listed at the end; what is marked
 `later` is not served. SPEC 4."""
 
+import base64
 import json
 import sys
 import time
@@ -264,6 +265,9 @@ def connections(run, world):
         token = run(ann, "createTicket", 200)["token"]
         upgrade(world.node.nobody, 101, query=f"token={quoted(token)}")
         upgrade(world.node.nobody, 401, query=f"token={quoted(token)}")
+        bearer = base64.urlsafe_b64encode(world.tenant.jwt("ann").encode()).rstrip(b"=").decode()
+        answer = upgrade(world.node.nobody, 101, headers={"Sec-WebSocket-Protocol": f"parley.v1, bearer.{bearer}"})
+        assert answer.headers["sec-websocket-protocol"] == "parley.v1"
     if run.serves("disconnectUser"):
         with ann.socket() as socket:
             socket.until("hello")
