@@ -55,13 +55,10 @@ class Source:
                 chosen = self.choice(schema[key])
                 if "properties" not in schema:
                     return self.valid(chosen, name)
-                schema = {**schema, "required": schema.get("required", []) + chosen.get("required", [])}
+                narrower = chosen.get("properties", {})  # of an object, which of its fields go together
+                schema = {**schema, "required": schema.get("required", []) + chosen.get("required", []),
+                          "properties": {n: self.narrowed(p, narrower.get(n)) for n, p in schema["properties"].items()}}
                 del schema[key]
-                if key == "oneOf":  # the others' fields must not make theirs valid, too
-                    other = {n for one in [chosen] for n in one.get("required", [])}
-                    named = {n for n in schema["properties"]} - other
-                    schema["properties"] = {n: p for n, p in schema["properties"].items()
-                                            if n in schema["required"] or n not in named or n == "request_id"}
         kind = schema.get("type")
         if isinstance(kind, list):
             kind = self.choice(kind)
@@ -93,6 +90,16 @@ class Source:
         if kind == "null":
             return None
         return self.anything()
+
+    @staticmethod
+    def narrowed(schema, by):
+        if by is None:
+            return schema
+        if by.get("type") == "null":
+            return by
+        if "oneOf" in schema:
+            schema = next(part for part in schema["oneOf"] if part.get("type") == by["type"])
+        return {**schema, **by}
 
     def mutated(self, value):
         """The value with one thing changed, dropped, added or made too large."""
