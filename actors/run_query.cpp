@@ -1,4 +1,5 @@
 #include "actors/messages.hpp"
+#include "protocol/planted.hpp"
 #include "protocol/server_frame.hpp"
 
 #include <memory>
@@ -15,6 +16,9 @@ result<store::room_view> visible_room(store::reader& from, const room_key& room,
                                       const std::optional<user_id>& self) {
   auto found = from.room(room.tenant, room.room, self);
   if (!found) return found.error();
+  static const bool foreign_is_403 = planted_defect("foreign_is_403");
+  if (foreign_is_403 && *found && self && !(*found)->self)
+    return error{error_code::authorization, "not a member of this room"};
   if (!*found || (self && !(*found)->self)) return not_found("room");
   return std::move(**found);
 }
@@ -164,8 +168,7 @@ struct runner {
     return give(from.audience(q.tenant, q.user, q.max_members, limits::presence_max_rooms));
   }
   read_result operator()(const room_limit_query& q) const {
-    return give(
-        from.in_too_many_rooms(q.room.tenant, q.room.room, q.users, q.caller, q.joins, q.max));
+    return give(from.in_too_many_rooms(q.room.tenant, q.room.room, q.users, q.caller, q.joins, q.max));
   }
   read_result operator()(const presence_query& q) const {
     return give(from.presence(q.tenant, q.self, q.users));
