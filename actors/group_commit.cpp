@@ -349,7 +349,7 @@ void group_commit::show_change(const changed_item& c) {
     revoked(r->user, r->before);
   } else if (const auto* e = std::get_if<store::tenant_change::erase_user>(&change.what)) {
     revoked(e->user, change.at);
-  } else {
+  } else if (!std::holds_alternative<store::tenant_change::set_retention>(change.what)) {
     ports_.to_directory(m);
   }
   ports_.to_gateway(c.asked->to.gateway, std::move(m));
@@ -462,7 +462,12 @@ void group_commit::maintain(mono_time now, utc_time utc) {
 }
 
 void group_commit::show_jobs(const store::job_news& news) {
-  for (const auto& r : news.rewritten) ports_.show(room_rewritten{r.room, r.no, r.commit});
+  for (const auto& r : news.rewritten) {
+    const room_rewritten m{r.room, r.no, r.commit, r.first_seq};
+    if (const auto it = open_.find(r.no); it != open_.end() && m.first_seq != room_seq{})
+      ports_.to_room(it->second.instance, m);
+    ports_.show(m);
+  }
   for (const auto& d : news.departures) {
     // If it is lost, the job names it again: nobody waits for the answer.
     auto m = std::make_shared<room_command>();

@@ -37,6 +37,7 @@ class storage_ports {
   virtual void to_room(instance_no room, const committed& m) = 0;
   virtual void to_room(instance_no room, lost_ptr m) = 0;
   virtual void to_room(instance_no room, const deleted& m) = 0;
+  virtual void to_room(instance_no room, const room_rewritten& m) = 0;
   virtual void to_session(instance_no session, cursors_stored_ptr m) = 0;
   virtual void to_gateway(gateway_no gateway, cursors_stored_ptr m) = 0;
   virtual void to_gateway(gateway_no gateway, created_ptr m) = 0;

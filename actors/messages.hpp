@@ -8,7 +8,7 @@
 ///   directory → session     attach, detach, move_cursors, set_presence, type_in_room
 ///   session   → directory   session_idle
 ///   room      → storage     open_room, append, delete_room, close_room
-///   storage   → room        opened, committed, lost, deleted
+///   storage   → room        opened, committed, lost, deleted, room_rewritten
 ///   gateway   → storage     create_room, create_tenant, change_tenant, key_used
 ///   storage   → gateway     created, tenant_created, tenant_changed; each: user_revoked, room_rewritten
 ///   storage   → directory   tenant_changed, room_command    tenant  → gateways   tenant_updated (each)
@@ -363,11 +363,12 @@ struct key_used {
 };
 using key_used_ptr = std::shared_ptr<const key_used>;
 /// Messages of this room read otherwise in every snapshot from this commit on: what was read before is stale, and there is
-/// no log entry that says so (an erasure). To each gateway, after the commit.
+/// no log entry that says so (an erasure). To each gateway, after the commit; of retention to the room, too.
 struct room_rewritten {
   room_key room;
   room_no no;
   commit_no commit;
+  room_seq first_seq{};  ///< not 0: retention has removed what is before it, and nothing else is new
 };
 
 // ---- sessions -----------------------------------------------------------------------------------------------------
@@ -683,11 +684,10 @@ struct export_lines {
 using read_result =
     std::variant<error, store::positions, store::checked_rooms, page_frames,
                  std::optional<store::room_view>, bool, store::room_list, members_result_page,
-                 history_json, std::optional<entry>, lookup_result,
-                 std::optional<store::tenant_row>, store::tenant_list, store::audience,
-                 store::presence_list, store::tenant_usage_list, std::optional<utc_time>,
-                 std::optional<store::job_row>, store::job_list, std::optional<export_lines>,
-                 std::optional<user_id>>;
+                 history_json, std::optional<entry>, lookup_result, std::optional<store::tenant_row>,
+                 store::tenant_list, store::audience, store::presence_list,
+                 store::tenant_usage_list, std::optional<utc_time>, std::optional<store::job_row>,
+                 store::job_list, std::optional<export_lines>, std::optional<user_id>>;
 
 /// The answer to a query, with the asker's own number for it.
 struct read_answer {

@@ -20,6 +20,7 @@
 #include "protocol/seams.hpp"
 #include "protocol/uuid.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -73,6 +74,8 @@ class room {
   void on(const committed& m);
   void on(const lost& m);
   void on(const deleted& m);
+  /// Retention has moved the start of the log.
+  void on(const room_rewritten& m) { info_.first_seq = std::max(info_.first_seq, m.first_seq); }
   void on(call_no call, const read_result& looked_up);
   void on(const retire& m);
   void on(const room_tick& m);

@@ -27,6 +27,7 @@ class room_actor final : public actor_base, private room_ports {
             [this](const opened_ptr& m) { step([&] { room_.on(*m); }); },
             [this](const lost_ptr& m) { step([&] { room_.on(*m); }); },
             [this](const deleted& m) { step([&] { room_.on(m); }); },
+            [this](const room_rewritten& m) { step([&] { room_.on(m); }); },
             [this](const read_answer_message& m) { step([&] { room_.on(m.call, *m.result); }); },
             [this](const retire& m) { step([&] { room_.on(m); }); },
             [this](const room_tick& m) { step([&] { room_.on(m); }); },

@@ -167,6 +167,7 @@ class storage_actor final : public actor_base, private storage_ports {
     tell_room(room, m);
     rooms_.erase(room);
   }
+  void to_room(instance_no room, const room_rewritten& m) override { tell_room(room, m); }
   void to_session(instance_no session, cursors_stored_ptr m) override {
     const auto it = sessions_.find(session);
     if (it == sessions_.end()) return;

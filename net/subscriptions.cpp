@@ -443,9 +443,24 @@ void subscriptions::on(const actors::room_rewritten& m) {
   const auto r = find_room(m.room);
   if (r == no_slot) return;  // what is read of it from now on has seen that commit
   auto& room = rooms_[r];
+  if (m.first_seq != room_seq{}) return starts_at(r, m.first_seq);
   room.erased_by = std::max(room.erased_by, m.commit);
   if (room.pages > 0) room.rewrites_forgotten = std::max(room.rewrites_forgotten, m.commit);
   ring_drop(r);
+}
+
+/// Retention. Pages that are being read stay good: what they show was there when they were asked.
+void subscriptions::starts_at(slot r, room_seq first) {
+  auto& room = rooms_[r];
+  room.first_seq = later(room.first_seq, first);
+  const bool edits_what_is_gone = std::any_of(
+      room.edits.begin(), room.edits.end(),
+      [&](const auto& e) { return std::get<message_edited_body>(e->body).message_seq < first; });
+  if (edits_what_is_gone) return ring_drop(r);  // there is no text any more
+  while (!room.ring.empty() &&
+         room.head.value - static_cast<std::int64_t>(room.ring.size()) + 1 < first.value) {
+    ring_pop(room);
+  }
 }
 
 /// Publishes of a room are dense and in order. One that does not continue what a subscription knows comes after an actor

@@ -293,6 +293,7 @@ class subscriptions {
   [[nodiscard]] frame_ptr as_it_is_now(const room_key& room, const overtaken& o);
   [[nodiscard]] frame_ptr edit_frame(const room_key& room, entry edit, const entry& message);
   void ring_drop(slot r);
+  void starts_at(slot r, room_seq first);
   void raise_head(slot r, room_seq head);
   void end_sub(slot s, room_seq last);
   void stop_at_hole(slot s, room_seq first);

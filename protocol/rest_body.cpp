@@ -2,18 +2,16 @@
 
 #include "protocol/field_reader.hpp"
 #include "protocol/json_scan.hpp"
+#include "protocol/retention.hpp"
 #include "protocol/utf8.hpp"
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <chrono>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <ratio>
-#include <system_error>
+#include <string>
 
 namespace parley {
 
@@ -84,33 +82,7 @@ bool is_http_url(std::string_view text) {
          text.size() > scheme_end + 3;
 }
 
-/// A duration of at least an hour: `720h`, `1h30m`, `1.5h` (SPEC 6 retention).
-bool is_retention(std::string_view text) {
-  using milliseconds = std::chrono::duration<double, std::milli>;
-  milliseconds total{0};
-  while (!text.empty()) {
-    double amount = 0;
-    const auto [end, fault] =
-        std::from_chars(text.data(), text.data() + text.size(), amount, std::chars_format::fixed);
-    if (fault != std::errc{} || text.front() == '-') return false;
-    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-    const std::size_t unit_bytes = std::min(text.find_first_of("0123456789."), text.size());
-    const std::string_view unit = text.substr(0, unit_bytes);
-    text.remove_prefix(unit_bytes);
-    if (unit == "h") {
-      total += std::chrono::duration<double, std::ratio<3600>>{amount};
-    } else if (unit == "m") {
-      total += std::chrono::duration<double, std::ratio<60>>{amount};
-    } else if (unit == "s") {
-      total += std::chrono::duration<double>{amount};
-    } else if (unit == "ms") {
-      total += milliseconds{amount};
-    } else {
-      return false;
-    }
-  }
-  return total >= std::chrono::hours{1} && std::isfinite(total.count());
-}
+constexpr std::string_view wrong_retention = "must be a duration of at least 1h, such as \"720h\"";
 
 /// What a value must be, or nothing when it is.
 std::string_view complaint(config_type type, const json_slice& value) {
@@ -138,9 +110,7 @@ std::string_view complaint(config_type type, const json_slice& value) {
                  ? ""
                  : "must be an array of webhook events";
     case config_type::retention:
-      return is_text(value) && is_retention(decoded(value))
-                 ? ""
-                 : "must be a duration of at least 1h, such as \"720h\"";
+      return is_text(value) && parse_retention(decoded(value)) ? "" : wrong_retention;
   }
   return {};
 }
@@ -281,8 +251,13 @@ result<update_room_body> rest_body_parser::update_room(std::string_view body) {
     out.posting = parse_posting(read.text(fields["posting"], "posting").value_or(""));
     if (!out.posting) read.refuse("posting", "must be \"all\" or \"admins\"");
   }
-  if (!fields["retention"].is(json_kind::none))
-    read.refuse("retention", "is not served by this version");
+  if (const json_slice& retention = fields["retention"]; retention.is(json_kind::null)) {
+    out.retention.emplace();
+  } else if (!retention.is(json_kind::none)) {
+    if (is_text(retention)) out.retention = parse_retention(decoded(retention));
+    if (!out.retention || !*out.retention)
+      read.refuse("retention", std::string{wrong_retention} + ", or null");
+  }
   if (auto why = read.failure()) return std::move(*why);
   return out;
 }

@@ -7,6 +7,7 @@
 #include "protocol/limits.hpp"
 #include "protocol/result.hpp"
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,6 +36,7 @@ struct update_room_body {                            ///< what is not given stay
   std::optional<std::optional<std::string>> name{};  ///< inner nullopt: null
   std::optional<json_text> metadata{};               ///< empty: null
   std::optional<posting_policy> posting{};
+  std::optional<std::optional<std::chrono::milliseconds>> retention{};  ///< inner nullopt: null
 };
 struct create_tenant_body {
   std::string name;

@@ -5,9 +5,11 @@
 #include "protocol/seams.hpp"
 #include "store/store.hpp"
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,9 @@ struct sqlite_options {
   store::durability durability = store::durability::full;
   std::string vfs{};  ///< tests: the name of a registered VFS; empty: the default
   std::chrono::milliseconds idempotency_ttl{std::chrono::hours{24}};
+  std::optional<std::chrono::milliseconds> message_retention{};  ///< of whom nothing else is said
+  std::chrono::milliseconds worker_interval{
+      std::chrono::seconds{30}};         ///< between two looks for what retention removes
   std::int64_t checkpoint_pages = 1000;  ///< a piece is due from here on (DESIGN 5)
   std::int64_t wal_limit_pages = 16384;  ///< past it the reader gate closes for a RESTART
   std::size_t writer_cache_bytes = 16 * 1024 * 1024;

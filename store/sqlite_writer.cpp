@@ -31,6 +31,7 @@ sqlite_writer::sqlite_writer(std::unique_ptr<connection> db, const sqlite_option
       tenants_(*db_, users_),
       sweeper_(*db_, options.idempotency_ttl),
       jobs_(*db_, users_, rooms_, now),
+      retention_(*db_, rooms_, now, {options.message_retention, options.worker_interval}),
       checkpointer_(*db_, gate, now, {options.checkpoint_pages, options.wal_limit_pages}),
       last_(last),
       marked_(marked),
@@ -101,11 +102,15 @@ write_result<room_seq> sqlite_writer::delete_room(tenant_no tenant, room_no room
   return item_of<room_seq>(tenant, [&] { return room_writes_.delete_room(tenant, room, at); });
 }
 write_result<tenant_no> sqlite_writer::create_tenant(const new_tenant& tenant) {
+  retention_.wake();
   return item<tenant_no>([&] { return tenants_.create(tenant); });
 }
 write_result<tenant_row> sqlite_writer::change_tenant(const tenant_change& change) {
   auto changed = item<tenant_row>([&] { return tenants_.change(change); });
-  if (changed) jobs_.wake();
+  if (changed) {
+    jobs_.wake();
+    retention_.wake();
+  }
   return changed;
 }
 write_result<void> sqlite_writer::store_last_seen(tenant_no tenant, const user_id& user, utc_time at) {
@@ -241,25 +246,28 @@ write_result<void> sqlite_writer::maintain(mono_time now, utc_time utc) {
   if (auto done = between_commits(mark_if_due(now)); !done) return done;
   if (auto done = between_commits(sweeper_.run_due(now, utc, log_.take_keys_count())); !done)
     return done;
-  return job_piece_if_due(now);
+  // One piece at most: each holds the writer for milliseconds, and rests longer than the other takes.
+  if (jobs_.due(now)) return piece_of(jobs_, now);
+  if (retention_.due(now)) return piece_of(retention_, now);
+  return {};
 }
 
-write_result<void> sqlite_writer::job_piece_if_due(mono_time now) {
-  if (!jobs_.due(now)) return {};
+template <class Work>
+write_result<void> sqlite_writer::piece_of(Work& work, mono_time now) {
   const auto failed = [&](const write_error& e) -> write_result<void> {
-    jobs_.undone();
+    work.undone();
     if (e.scope == failure_scope::fatal || e.scope == failure_scope::full) return e;
     return {};  // it is tried again
   };
   const mono_time start = clock_.mono();
-  const auto has_work = jobs_.plan(now);
+  const auto has_work = work.plan(now);
   if (!has_work) {
-    jobs_.undone();
+    work.undone();
     return between_commits(has_work.error());
   }
   if (*has_work) {
     if (auto begun = begin(); !begun) return failed(begun.error());
-    auto done = item<void>([&] { return jobs_.run(); });
+    auto done = item<void>([&] { return work.run(); });
     room_writes_.forget_counts();
     if (!done) {
       rollback();
@@ -267,13 +275,18 @@ write_result<void> sqlite_writer::job_piece_if_due(mono_time now) {
     }
     auto committed = commit();
     if (!committed) return failed(committed.error());
-    jobs_.committed(*committed);
+    work.committed(*committed);
   }
-  jobs_.rest(start, clock_.mono());
+  work.rest(start, clock_.mono());
   return {};
 }
 
-job_news sqlite_writer::take_job_news() { return jobs_.take_news(); }
+job_news sqlite_writer::take_job_news() {
+  job_news news = jobs_.take_news();
+  for (auto& trimmed : retention_.take_trimmed()) news.rewritten.push_back(std::move(trimmed));
+  news.more = news.more || retention_.goes_on();
+  return news;
+}
 
 write_result<void> sqlite_writer::between_commits(const db_result<void>& done) {
   if (done) return {};

@@ -17,6 +17,7 @@
 #include "store/job_runner.hpp"
 #include "store/log_appender.hpp"
 #include "store/reader_gate.hpp"
+#include "store/retention.hpp"
 #include "store/room_ends.hpp"
 #include "store/room_writes.hpp"
 #include "store/sqlite_db.hpp"
@@ -91,8 +92,9 @@ class sqlite_writer final : public writer {
 
   /// A failure between commits: what of it the caller must know.
   write_result<void> between_commits(const db_result<void>& done);
-  /// The next piece of a job, in a transaction of its own.
-  write_result<void> job_piece_if_due(mono_time now);
+  /// The next piece of a job or of retention, in a transaction of its own.
+  template <class Work>
+  write_result<void> piece_of(Work& work, mono_time now);
   db_result<void> mark_if_due(mono_time now);
   db_result<void> write_mark(bool clean);
 
@@ -107,6 +109,7 @@ class sqlite_writer final : public writer {
   tenant_writes tenants_;
   sweeper sweeper_;
   job_runner jobs_;
+  retention retention_;
   checkpointer checkpointer_;
 
   state state_ = state::idle;

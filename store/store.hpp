@@ -76,7 +76,8 @@ struct new_room {
   utc_time created_at{};
   std::vector<std::pair<user_id, member_role>> members;
   std::uint32_t max_rooms_per_user = 0;  ///< 0: none; over it: CONFLICT field `members`
-  std::uint32_t claimed_rooms = 0;  ///< what each member may get by calls under way, beside what is stored
+  std::uint32_t claimed_rooms =
+      0;  ///< what each member may get by calls under way, beside what is stored
   std::uint32_t max_rooms_per_tenant = 0;  ///< 0: none; over it: CONFLICT field `tenant_id`
   /// `Idempotency-Key` of a keyed call without a room; scope: who calls ("" the backend, else the user).
   struct call_key {
@@ -127,7 +128,7 @@ struct tenant_row {
   utc_time created_at{};
   std::vector<credential_row> credentials;
 };
-/// One change of a tenant by the operator, or of one of its users by its backend.
+/// One change of a tenant by the operator, or of one of its users or rooms by its backend.
 struct tenant_change {
   struct update {  ///< what is not given stays
     std::optional<std::string> name{};
@@ -151,8 +152,13 @@ struct tenant_change {
     std::string job_id;
     user_id user;
   };
+  struct set_retention {  ///< of one room; unknown or deleted: NOT_FOUND
+    room_id room;
+    std::optional<std::chrono::milliseconds> keep;  ///< nullopt: as the tenant says, else the node
+  };
   tenant_id tenant;
-  std::variant<update, add_credential, delete_credential, remove, revoke_user, erase_user> what;
+  std::variant<update, add_credential, delete_credential, remove, revoke_user, erase_user, set_retention>
+      what;
   utc_time at{};
 };
 
@@ -175,13 +181,14 @@ struct rewritten_room {
   room_key room;
   room_no no;
   commit_no commit;
+  room_seq first_seq{};  ///< not 0: retention has removed what is before it, and nothing else is new
 };
 /// A membership that its room is to end, for a user who is erased.
 struct departure {
   room_key room;
   user_id user;
 };
-/// What jobs have done and need.
+/// What jobs and retention have done and need.
 struct job_news {
   std::vector<rewritten_room> rewritten;
   std::vector<departure> departures;  ///< until the row is gone they are named again, every few seconds
@@ -265,7 +272,7 @@ class writer {
   /// A tombstone: the room and all of it are gone for every later read. Answers its last seq.
   virtual write_result<room_seq> delete_room(tenant_no tenant, room_no room, utc_time at) = 0;
   virtual write_result<tenant_no> create_tenant(const new_tenant& tenant) = 0;
-  /// The tenant as it is after it, its revision raised unless it is about a user. No such tenant, or deleted: item
+  /// The tenant as it is after it, its revision raised unless it is about a user or a room. No such tenant, or deleted: item
   /// NOT_FOUND.
   virtual write_result<tenant_row> change_tenant(const tenant_change& change) = 0;
   /// max(old, new) (I14). Not a member, or no such room: item NOT_FOUND. Beyond last_seq: item VALIDATION_ERROR `seq`.
@@ -283,7 +290,7 @@ class writer {
   virtual void rollback() = 0;
 
   /// Between commits, often: a checkpoint piece when due, the high-water mark at most once a second, old keys and commit
-  /// records in small batches, a piece of a job. Only `fatal` and `full` come back.
+  /// records in small batches, a piece of a job or of retention. Only `fatal` and `full` come back.
   virtual write_result<void> maintain(mono_time now, utc_time utc) = 0;
   /// Of the jobs, since the last call.
   virtual job_news take_job_news() = 0;

@@ -49,6 +49,9 @@ tenant_writes::tenant_writes(connection& db, user_names& users)
           db,
           "INSERT INTO jobs(job_id, kind, tenant_no, subject, state, created_at, updated_at) "
           "VALUES(?, ?, ?, ?, ?, ?, ?)"),
+      set_retention_(db,
+                     "UPDATE rooms SET retention_ms = ?3 WHERE tenant_no = ?1 AND room_id = ?2 "
+                     "AND deleted_at IS NULL"),
       update_last_used_(
           db,
           "UPDATE credentials SET last_used_at = ?3 WHERE tenant_no = ?1 AND key_id = ?2 "
@@ -165,6 +168,16 @@ write_result<void> tenant_writes::apply(const tenant_row& row, const tenant_chan
   if (auto ordered = order_job(e.job_id, "erase_user", row.no, e.user.view(), at); !ordered)
     return ordered;
   return revoke(**user, at);
+}
+
+write_result<void> tenant_writes::apply(const tenant_row& row,
+                                        const tenant_change::set_retention& s, utc_time) {
+  std::optional<std::int64_t> ms;
+  if (s.keep) ms = s.keep->count();
+  if (!set_retention_.run(row.no, s.room, ms))
+    return write_failed(db_.last_failure(), item_step::first);
+  if (db_.changes() == 0) return refused(not_found("room"));
+  return {};
 }
 
 write_result<void> tenant_writes::raise_revision(tenant_no tenant) {

@@ -37,6 +37,7 @@ class tenant_writes {
   write_result<void> apply(const tenant_row& row, const tenant_change::remove& r, utc_time at);
   write_result<void> apply(const tenant_row& row, const tenant_change::revoke_user& r, utc_time at);
   write_result<void> apply(const tenant_row& row, const tenant_change::erase_user& e, utc_time at);
+  write_result<void> apply(const tenant_row& row, const tenant_change::set_retention& s, utc_time at);
 
   [[nodiscard]] bool insert_credential(tenant_no tenant, const new_credential& c, utc_time at);
   write_result<void> raise_revision(tenant_no tenant);
@@ -61,6 +62,7 @@ class tenant_writes {
   statement remove_;
   statement revoke_;
   statement insert_job_;
+  statement set_retention_;
   statement update_last_used_;
 };
 

@@ -146,6 +146,9 @@ class log_of_words final : public storage_ports {
   void to_room(instance_no i, const deleted& m) override {
     told.push_back("deleted " + name(i) + " at " + std::to_string(m.last_seq.value));
   }
+  void to_room(instance_no i, const room_rewritten& m) override {
+    told.push_back("starts " + name(i) + " at " + std::to_string(m.first_seq.value));
+  }
   void to_session(instance_no i, cursors_stored_ptr m) override {
     told.push_back("cursors to session " + name(i));
     cursors.push_back(std::move(m));
@@ -718,6 +721,26 @@ TEST_SUITE("SPEC 4 changes of a tenant") {
     CHECK(s.run() == words_told{"cursors to session 8"});
     CHECK(s.writer.commits == std::vector<words_told>{{"cursor ann", "used key_1"}});
     CHECK(!s.it.has_work());
+  }
+}
+
+TEST_SUITE("SPEC 6 retention") {
+  TEST_CASE("a room that is open hears where its log starts, and each gateway does") {
+    storage s;
+    s.open(1, 7);
+    s.writer.job_news.rewritten = {{key_of(1), room_no{1}, commit_no{4}, room_seq{9}},
+                                   {key_of(2), room_no{2}, commit_no{4}, room_seq{3}},
+                                   {key_of(1), room_no{1}, commit_no{5}, {}}};
+    s.it.maintain({}, {});
+    CHECK(s.out.told == words_told{"starts 7 at 9", "rewritten 1", "rewritten 2", "rewritten 1"});
+  }
+  TEST_CASE("a room's own is stored for who asked; the tenant's owner has nothing to hear") {
+    storage s;
+    s.change(store::tenant_change::set_retention{room_id_of(1), std::chrono::hours{2}});
+    s.run();
+    REQUIRE(s.out.changes.size() == 1);
+    CHECK(std::get<store::tenant_row>(s.out.changes[0]->outcome).no == tenant_no{4});
+    CHECK(s.writer.commits == std::vector<words_told>{{"change acme"}});
   }
 }
 

@@ -380,6 +380,35 @@ TEST_SUITE("SPEC 1 what is read after an edit or delete shows it") {
   }
 }
 
+TEST_SUITE("SPEC 1, 6 what retention has removed is not shown by what is about it") {
+  TEST_CASE("a recent edit of a message that is gone comes from the log, where it has no text") {
+    delivery d;
+    d.connects(1);
+    d.syncs(1, 1, 1, 1);
+    d.takes_frames[1] = false;
+    d.published(2, {message(2, "two"), edit(3, 1, "secret")}, {message(1, "secret")});
+    d.it.on(room_rewritten{lobby, room_no{5}, commit_no{3}, room_seq{2}});
+    d.runs();
+    d.drains(1);
+    REQUIRE(d.asked());
+    CHECK(d.asked()->after == room_seq{1});
+    d.page(3, 1, {message(2, "two"), edit(3, 1, "")});
+    CHECK(d.shown(1) == lines{"2 two", "3 "});
+  }
+  TEST_CASE("recent frames that are about nothing that is gone stay") {
+    delivery d;
+    d.connects(1);
+    d.syncs(1, 1, 1, 1);
+    d.takes_frames[1] = false;
+    d.published(2, {message(2, "two"), edit(3, 2, "new")}, {message(2, "new")});
+    d.it.on(room_rewritten{lobby, room_no{5}, commit_no{3}, room_seq{2}});
+    d.runs();
+    d.drains(1);
+    CHECK(d.shown(1) == lines{"2 new", "3 new"});
+    CHECK(d.reads.empty());
+  }
+}
+
 TEST_SUITE("SPEC 1 what is read after an erasure does not show it") {
   const auto erased = [](delivery& d, std::int64_t commit) {
     d.it.on(room_rewritten{lobby, room_no{5}, commit_no{commit}});

@@ -344,6 +344,65 @@ TEST_CASE("SPEC 2.6 a reader that takes nothing costs nobody anything, and goes 
 }
 
 TEST_CASE(
+    "SPEC 5 a live reader overtaken by retention: an unasked gap, truncated, and it goes on") {
+  desk d;
+  const auto starts_at = [&](std::int64_t seq) {
+    d.it.on(room_rewritten{lobby, room_no{1}, commit_no{++d.commit}, room_seq{seq}});
+    d.runs();
+  };
+  for (const auto c : {phone, laptop}) {
+    d.connects(c, sync_mode::manual);
+    d.syncs(c, {at(lobby, std::nullopt)});
+    d.answers(store::checked_rooms{commit_no{10}, {position(lobby, 4)}});
+    d.told(c);
+  }
+  d.full.insert(phone);
+  d.publishes(lobby, 5, 9);
+  CHECK(d.told(laptop).size() == 5);
+  starts_at(8);
+  d.full.clear();
+  d.it.drained(phone);
+  d.runs();
+  // What is gone is not in the recent frames either: the log is asked, and it starts later.
+  CHECK(d.told(phone).empty());
+  CHECK(d.next_read<page_query>().after == room_seq{4});
+  d.answers_page(8);
+  CHECK(d.told(phone) == words_told{"gap 7 of 5-7 truncated", "message 8", "message 9"});
+  CHECK(d.told(laptop).empty());
+  // Who is not behind hears nothing of it; both are live from the recent frames.
+  starts_at(9);
+  d.publishes(lobby, 10, 10);
+  for (const auto c : {phone, laptop}) CHECK(d.told(c) == words_told{"message 10"});
+  CHECK(d.reads.empty());
+  // One that is behind what is still there misses nothing.
+  d.full.insert(phone);
+  d.publishes(lobby, 11, 12);
+  starts_at(11);
+  d.full.clear();
+  d.it.drained(phone);
+  d.runs();
+  CHECK(d.told(phone) == words_told{"message 11", "message 12"});
+  CHECK(d.reads.empty());
+}
+
+TEST_CASE(
+    "SPEC 5 a page that retention overtakes while it is read is served; the next one starts "
+    "later") {
+  desk d{1000, 0};  // no ring: every entry comes from a page
+  d.connects(phone, sync_mode::manual);
+  d.syncs(phone, {at(lobby, std::nullopt)});
+  d.answers(store::checked_rooms{commit_no{10}, {position(lobby, 4)}});
+  d.told(phone);
+  d.publishes(lobby, 5, 9);
+  d.it.on(room_rewritten{lobby, room_no{1}, commit_no{20}, room_seq{9}});
+  d.runs();
+  d.answers_page(1, 2);
+  CHECK(d.told(phone) == words_told{"message 5", "message 6"});
+  d.answers_page(9);
+  CHECK(d.told(phone) == words_told{"gap 8 of 7-8 truncated", "message 9"});
+}
+
+TEST_CASE(
     "SPEC 1 a removed member's last entry is its own member.left; after rejoining the absence is "
     "not pushed") {
   desk d;

@@ -246,6 +246,26 @@ TEST_SUITE("SPEC 4 PATCH /rooms/{id} and its members") {
     CHECK(**all->name == "a");
     CHECK(all->metadata == json_text{"[1]"});
     CHECK(all->posting == posting_policy::admins);
+    CHECK_FALSE(all->retention);
+  }
+  TEST_CASE("retention: a duration, or null for none of its own") {
+    using namespace std::chrono_literals;
+    const std::vector<std::pair<const char*, std::chrono::milliseconds>> given{
+        {"1h", 1h},      {"720h", 720h},    {"1h30m", 90min},
+        {"1.5h", 90min}, {"3600000ms", 1h}, {"1000000000h", 876'000h}};
+    for (const auto& [text, ms] : given) {
+      CAPTURE(text);
+      const auto read = parser().update_room(R"({"retention":")" + std::string{text} + "\"}");
+      REQUIRE(read.has_value());
+      REQUIRE(read->retention);
+      CHECK(*read->retention == ms);
+      CHECK_FALSE(read->name);
+    }
+    const auto none = parser().update_room(R"({"name":"a","retention":null})");
+    REQUIRE(none.has_value());
+    REQUIRE(none->retention);
+    CHECK_FALSE(*none->retention);
+    CHECK(**none->name == "a");
   }
   TEST_CASE("each wrong field is refused by its name") {
     CHECK(wrong_field(parser().update_room(R"({"name":7})")) == "name");
@@ -253,7 +273,11 @@ TEST_SUITE("SPEC 4 PATCH /rooms/{id} and its members") {
     CHECK(wrong_field(parser().update_room(R"({"metadata":"123456789"})")) == "metadata");
     CHECK(wrong_field(parser().update_room(R"({"posting":"some"})")) == "posting");
     CHECK(wrong_field(parser().update_room(R"({"posting":1})")) == "posting");
-    CHECK(wrong_field(parser().update_room(R"({"retention":"720h"})")) == "retention");
+    for (const char* wrong : {R"("59m")", R"("a week")", R"("")", R"("720")", "720", "true", "[]"}) {
+      CAPTURE(wrong);
+      CHECK(wrong_field(parser().update_room(R"({"retention":)" + std::string{wrong} + "}")) ==
+            "retention");
+    }
     CHECK(wrong_field(parser().update_member("{}")) == "role");
     CHECK(wrong_field(parser().update_member(R"({"role":"king"})")) == "role");
     CHECK(wrong_field(parser().update_member(R"({"role":null})")) == "role");

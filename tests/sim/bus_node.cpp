@@ -276,6 +276,7 @@ class bus_node::storage_shell final : public storage_ports {
   void to_directory(room_command_ptr) override {}
   void show(user_revoked_ptr) override {}
   void show(const room_rewritten&) override {}
+  void to_room(instance_no, const room_rewritten&) override {}
   void publish(publish_ptr m) override { node_.publish(m); }
   void show(cursors_shown_ptr m) override {
     for (std::size_t g = 0; g < node_.gateways_.size(); ++g) {
