@@ -98,6 +98,7 @@ node_options options_from(const config& c, const machine_facts& machine) {
   o.receipt_max_members = c.receipt_max_members;
   o.typing_max_members = c.typing_max_members;
   o.worker_interval = c.worker_interval;
+  o.message_retention = c.message_retention;
   o.reconnect_window = c.reconnect_window;
   return o;
 }

@@ -402,11 +402,6 @@ class loader {
       warning("max_batch_body: a batch of " + show_size(c.limits.max_batch_body) +
               " does not fit into http_body_total, " + show_size(c.limits.http_body_total));
     }
-    for (const auto name : loaded_.given) {
-      if (find_key(name)->not_yet) {
-        warning(std::string{name} + " has no effect in this version");
-      }
-    }
     if (!c.log_dir.empty()) {
       warning("log_dir has no effect: logs go to standard error");
     }

@@ -38,7 +38,7 @@ struct config {
   std::uint32_t io_threads = 0;  ///< 0: cores − 1, at least 1
   std::uint32_t reader_threads = 2;
 
-  std::string admin_listen;                                         ///< empty: none
+  std::string admin_listen;                                          ///< empty: none
   std::vector<std::string> metrics_allow{"127.0.0.0/8", "::1/128"};  ///< address ranges
 
   std::vector<std::string> ws_allowed_origins;
@@ -69,6 +69,7 @@ struct config {
   std::uint32_t typing_max_members = 200;
 
   std::chrono::milliseconds worker_interval{30'000};
+  std::chrono::milliseconds message_retention{0};  ///< 0: none
   std::chrono::milliseconds drain_delay{1'000};
   std::chrono::milliseconds shutdown_drain_timeout{10'000};
   std::chrono::milliseconds reconnect_window{0};  ///< 0: 1 s per 2,000 connections, at least 500 ms

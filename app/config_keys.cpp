@@ -101,6 +101,20 @@ config_key duration(std::string_view name, Get get, milliseconds min, millisecon
   return key;
 }
 
+/// Or 0, for none.
+template <class Get>
+config_key duration_or_none(std::string_view name, Get get, milliseconds min, milliseconds max,
+                            std::string_view doc) {
+  auto key = duration(name, get, min, max, doc);
+  key.allowed += ", or 0 for none";
+  key.parse = [=, parse = key.parse](config& c, std::string_view text, std::string& why) {
+    if (parse_duration(text) != milliseconds{0}) return parse(c, text, why);
+    get(c) = milliseconds{0};
+    return true;
+  };
+  return key;
+}
+
 /// One of a few words, in any case.
 template <class Get, class Value>
 config_key choice(std::string_view name, Get get,
@@ -295,10 +309,6 @@ config_key secret(config_key key) {
   key.secret = true;
   return key;
 }
-config_key not_yet(config_key key) {
-  key.not_yet = true;
-  return key;
-}
 config_key reloadable(config_key key) {
   key.reloadable = true;
   return key;
@@ -327,10 +337,15 @@ config_section place_keys() {
               "`full`: what is accepted survives power loss (an fsync a commit). `normal`: it "
               "survives a "
               "crash of the process; power loss may cost the last moments."),
-       with_chatapi(
-           not_yet(duration("worker_interval", PARLEY_MEMBER(worker_interval), second, 24 * hour,
-                            "Period of the clean-up work. Delivery does not wait for it.")),
-           {"WORKER_INTERVAL"}),
+       with_chatapi(duration("worker_interval", PARLEY_MEMBER(worker_interval), second, 24 * hour,
+                             "Period of the clean-up work: how often the node looks for what "
+                             "`message_retention` is to remove. Delivery does not wait for it."),
+                    {"WORKER_INTERVAL"}),
+       duration_or_none("message_retention", PARLEY_MEMBER(message_retention), hour,
+                        10 * 365 * 24 * hour,
+                        "How long messages are kept, where neither their room nor their tenant "
+                        "says otherwise. 0s: for ever. The beginning of a log is removed, never "
+                        "its newest entry."),
        duration("idempotency_ttl", PARLEY_MEMBER(limits.idempotency_ttl), 24 * hour, 30 * 24 * hour,
                 "How long the key of an accepted send is remembered, so that a repeat stores "
                 "nothing.")}};

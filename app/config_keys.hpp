@@ -28,9 +28,6 @@ struct config_key {
   bool quoted_in_toml = true;
   bool secret = false;
   bool reloadable = false;  ///< SIGHUP takes it over
-  /// The node does not act on it yet: accepted with a warning, and the documents say so. Whoever builds the feature takes
-  /// `not_yet` off its row.
-  bool not_yet = false;
 };
 
 struct config_section {

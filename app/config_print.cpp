@@ -134,7 +134,6 @@ std::string documented_defaults() {
         out += comment("Environment: " + variable_of(key.name) + ", " + joined(names, ", ") + ".");
       }
       if (key.reloadable) out += comment("SIGHUP takes a change over.");
-      if (key.not_yet) out += comment("Has no effect in this version.");
       out += "#" + std::string{key.name} + " = " + toml_value(key, defaults) + "\n";
     }
   }
@@ -150,7 +149,6 @@ std::string keys_as_markdown() {
     for (const auto& key : section.keys) {
       auto doc = std::string{key.doc};
       if (key.reloadable) doc += " SIGHUP takes a change over.";
-      if (key.not_yet) doc += " *Has no effect in this version.*";
       if (const auto names = other_names(key); !names.empty()) {
         doc += " Also `" + joined(names, "`, `") + "`.";
       }

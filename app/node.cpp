@@ -117,6 +117,8 @@ result<std::unique_ptr<node>> node::start(node_options options) {
   sqlite.file = o.database;
   sqlite.durability = o.durability;
   sqlite.idempotency_ttl = o.limits.idempotency_ttl;
+  sqlite.worker_interval = o.worker_interval;
+  if (o.message_retention.count() > 0) sqlite.message_retention = o.message_retention;
   auto opened = store::open_sqlite(sqlite, system_clock_source(), system_random());
   if (!opened) return opened.error();
   n->database = std::move(*opened);

@@ -28,7 +28,7 @@ struct node_options {
   boost::asio::ip::tcp::endpoint listen;
   std::optional<boost::asio::ip::tcp::endpoint> admin_listen;
   std::vector<net::address_range> metrics_allow;  ///< who may scrape `listen`
-  std::filesystem::path database;  ///< absolute; its directory exists
+  std::filesystem::path database;                 ///< absolute; its directory exists
   store::durability durability = store::durability::full;
   std::string master_api_key;
   parley::secret_key secret_key{};
@@ -64,7 +64,8 @@ struct node_options {
   std::uint32_t receipt_max_members = 0;
   std::uint32_t typing_max_members = 0;
   std::chrono::milliseconds worker_interval{};
-  std::chrono::milliseconds reconnect_window{};  ///< 0: by the number of connections
+  std::chrono::milliseconds message_retention{};  ///< 0: none
+  std::chrono::milliseconds reconnect_window{};   ///< 0: by the number of connections
 
   /// Called once, on any thread, when the node cannot go on (I10: a failed fsync, an I/O error in a commit). It ends the
   /// process and must not return: command_serve logs `why` and calls _exit(status).

@@ -54,8 +54,8 @@ gateway_loop::response rest_create_room(gateway_loop& g, gateway_loop::request_c
   auto body = g.bodies().create_room(r.http.body);
   if (!body) co_return fail(r, body.error());
   // With its own token a user is implied; a backend lists whom it means (SPEC 3).
-  if (r.who.is_token && std::find(body->members.begin(), body->members.end(), *r.who.user) ==
-                            body->members.end()) {
+  if (r.who.is_token &&
+      std::find(body->members.begin(), body->members.end(), *r.who.user) == body->members.end()) {
     body->members.insert(body->members.begin(), *r.who.user);
   }
   if (auto wrong = check_members(*body, r.who, g.options().limits)) co_return fail(r, *wrong);
@@ -164,14 +164,25 @@ gateway_loop::response rest_get_room(gateway_loop& g, gateway_loop::request_cont
 gateway_loop::response rest_update_room(gateway_loop& g, gateway_loop::request_context& r) {
   auto body = g.bodies().update_room(r.http.body);
   if (!body) co_return fail(r, body.error());
+  if (body->retention && r.who.user)
+    co_return fail(r, error{error_code::authorization, "only the backend may set the retention"});
+  const auto room = parse_room(r.parameters[0]);
   const auto bytes = (body->name && *body->name ? (*body->name)->size() : 0) +
                      (body->metadata ? body->metadata->value.size() : 0);
   auto asked = g.command(
-      r, parse_room(r.parameters[0]),
+      r, room,
       actors::update_room_command{std::move(body->name), std::move(body->metadata), body->posting},
       bytes);
   auto done = co_await std::move(asked);
   if (const auto* failed = std::get_if<error>(&done)) co_return fail(r, *failed);
+  if (body->retention) {
+    store::tenant_change change{r.who.tenant->id,
+                                store::tenant_change::set_retention{room, *body->retention},
+                                g.shared().now.now()};
+    auto storing = g.change_tenant(std::move(change), r.who.tenant->no);
+    const auto stored = co_await std::move(storing);
+    if (!stored) co_return fail(r, stored.error());
+  }
   const auto& updated = std::get<actors::room_result>(done);
   std::string out;
   append_room(out, updated.info, updated.role);

@@ -294,14 +294,15 @@ TEST_SUITE("SPEC 7 configuration: wrong ones are named") {
               .problems.empty());
   }
 
-  TEST_CASE("a key that the node does not act on yet is accepted, with a warning") {
-    for (const auto& section : config_sections()) {
-      for (const auto& key : section.keys) {
-        if (!key.not_yet) continue;
-        const auto loaded = from_sets({std::string{key.name} + "=" + key.show(config{})});
-        CHECK(loaded.problems == texts{});
-        CHECK(loaded.warnings == texts{std::string{key.name} + " has no effect in this version"});
-      }
+  TEST_CASE("message_retention: none, or at least an hour") {
+    using namespace std::chrono_literals;
+    CHECK(config{}.message_retention == 0ms);
+    CHECK(from_sets({"message_retention=0"}).values.message_retention == 0ms);
+    CHECK(from_sets({"message_retention=1h"}).values.message_retention == 1h);
+    CHECK(from_sets({"message_retention=720h"}).values.message_retention == 720h);
+    for (const char* wrong : {"59m", "1ms", "a week", "", "876000h"}) {
+      CAPTURE(wrong);
+      CHECK(from_sets({std::string{"message_retention="} + wrong}).problems.size() == 1);
     }
   }
 

@@ -88,6 +88,7 @@ ACTIONS = {
     "make an admin a member": ("updateMember", lambda r, role: ({"user": r.people["other admin"]}, {"role": "member"}), None),
     "hand the room over": ("updateMember", lambda r, role: ({"user": r.people["other"]}, {"role": "owner"}), None),
     "change the room": ("updateRoom", lambda r, role: ({}, {"name": "another"}), None),
+    "set the retention": ("updateRoom", lambda r, role: ({}, {"retention": "720h"}), None),
     "delete the room": ("deleteRoom", lambda r, role: ({}, None), None),
     "join": ("joinRoom", lambda r, role: ({}, None), None),
     "leave": ("leaveRoom", lambda r, role: ({}, None), None),
