@@ -12,7 +12,8 @@
 namespace parley::store {
 namespace {
 
-constexpr std::int64_t rows_a_step = 64;    // removed: some 0.3 ms
+constexpr std::int64_t rows_a_step = 64;  // removed: some 0.3 ms
+constexpr std::int64_t bytes_a_step = 64 * 1024;
 constexpr std::int64_t looked_a_step = 64;  // rooms or tenants, each with a look at its log
 constexpr std::chrono::milliseconds look_time{1};
 constexpr int rest_after_removal = 4;
@@ -41,7 +42,8 @@ retention::retention(connection& db, room_ends& rooms, const clock& now, options
                     "SELECT m.created_at FROM room_log l JOIN messages m ON m.id = l.id "
                     "WHERE l.room_no = ? ORDER BY l.seq LIMIT 2"),
       select_log_(db,
-                  "SELECT l.seq, l.id, m.created_at FROM room_log l "
+                  "SELECT l.seq, l.id, m.created_at, "
+                  "coalesce(length(m.content), 0) + coalesce(length(m.meta), 0) FROM room_log l "
                   "JOIN messages m ON m.id = l.id WHERE l.room_no = ? AND l.seq < ? "
                   "ORDER BY l.seq LIMIT ?"),
       delete_message_(db, "DELETE FROM messages WHERE id = ?"),
@@ -70,9 +72,9 @@ db_result<bool> retention::plan(mono_time now) {
   const mono_time end = clock_.mono() + look_time;
   for (std::int64_t looked = 0; at_ != place::idle && found_.size() < found_max &&
                                 looked < piece_max_rows && clock_.mono() < end;) {
-    auto step = at_ == place::tenants ? look_at_tenants() : look_at_rooms();
-    if (!step) return step.error();
-    looked += std::max<std::int64_t>(*step, 1);
+    const auto rows = at_ == place::tenants ? look_at_tenants() : look_at_rooms();
+    if (!rows) return rows.error();
+    looked += std::max<std::int64_t>(*rows, 1);
   }
   return !found_.empty();
 }
@@ -149,17 +151,19 @@ std::optional<std::chrono::milliseconds> retention::of_tenant(std::string_view c
 
 write_result<void> retention::run() {
   const mono_time end = clock_.mono() + piece_time;
-  for (std::int64_t rows = 0; !found_.empty() && rows < piece_max_rows;) {
+  std::int64_t bytes = 0;
+  for (std::int64_t rows = 0; !found_.empty() && rows < piece_max_rows && bytes < piece_max_bytes;) {
     const room_no no = found_.front();
     found_.pop_front();
     auto r = room_as_it_is(no);
     if (!r) return r.error();
     ++rows;
     if (*r) {
-      auto removed = trim(**r);
+      const auto removed = trim(**r);
       if (!removed) return removed.error();
-      rows += *removed;
-      if (*removed == rows_a_step) found_.push_back(no);  // behind the others
+      rows += removed->rows;
+      bytes += removed->bytes;
+      if (removed->more) found_.push_back(no);  // behind the others
     }
     if (clock_.mono() >= end) break;
   }
@@ -182,22 +186,25 @@ write_result<std::optional<retention::room>> retention::room_as_it_is(room_no no
   return std::optional{room{no, q.number<tenant_no>(0), room_id{q.id(1)}, *keep}};
 }
 
-write_result<std::int64_t> retention::trim(const room& r) {
+write_result<retention::step> retention::trim(const room& r) {
+  step out;
   const auto end = rooms_.find(r.tenant, r.no);
   if (!end) return write_failed(end.error(), item_step::later);
-  if (*end == nullptr) return 0;
+  if (*end == nullptr) return out;
   const utc_time before = clock_.now() - r.keep;
   room_seq upto{};
   std::vector<std::int64_t> ids;
   {
     auto q = select_log_.query(r.no, (*end)->last_seq, rows_a_step);
-    while (q.next() && q.time(2) < before) {
+    while (!out.more && q.next() && q.time(2) < before) {
       upto = q.number<room_seq>(0);
       ids.push_back(q.integer(1));
+      out.bytes += q.integer(3);
+      out.more = ++out.rows == rows_a_step || out.bytes >= bytes_a_step;
     }
     if (q.failed()) return write_failed(db_.last_failure(), item_step::later);
   }
-  if (ids.empty()) return 0;
+  if (ids.empty()) return out;
   for (const std::int64_t id : ids) {
     if (!delete_message_.run(id)) return write_failed(db_.last_failure(), item_step::later);
   }
@@ -211,7 +218,7 @@ write_result<std::int64_t> retention::trim(const room& r) {
   } else {
     trimming_.push_back({{r.tenant, r.id}, r.no, {}, upto.next()});
   }
-  return static_cast<std::int64_t>(ids.size());
+  return out;
 }
 
 // ------------------------------------------------------------------------------------------------------------ turns

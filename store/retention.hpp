@@ -6,7 +6,7 @@
 ///   nobody wants retention: idle, without rounds, until wake()
 ///
 /// Rooms with something to remove take turns, a few rows at a time, so that none waits for all of another. A piece ends
-/// after about piece_time; each is a commit of its own, in which first_seq moves: after a crash nothing is half removed.
+/// after about piece_time, or piece_max_bytes; each is a commit of its own, in which first_seq moves: after a crash nothing is half removed.
 /// A room keeps its newest entry, so that its end is known. Retry keys stay: they are found for their own time and then
 /// swept (store/sweeper.hpp).
 ///
@@ -31,8 +31,10 @@ namespace parley::store {
 
 class retention {
  public:
-  static constexpr std::chrono::milliseconds piece_time{3};
+  static constexpr std::chrono::milliseconds piece_time{2};
   static constexpr std::int64_t piece_max_rows = 4096;
+  /// Of content: its pages are written once more, with nothing in them (PRAGMA secure_delete).
+  static constexpr std::int64_t piece_max_bytes = 256 * 1024;
   static constexpr std::size_t found_max = 1024;
   struct options {
     std::optional<std::chrono::milliseconds> keep{};  ///< the node's
@@ -66,6 +68,11 @@ class retention {
     room_id id;
     std::chrono::milliseconds keep{};
   };
+  struct step {
+    std::int64_t rows = 0;   ///< removed
+    std::int64_t bytes = 0;  ///< of their content
+    bool more = false;       ///< there may be more that is to go
+  };
 
   /// One step each; the rows it has looked at.
   db_result<std::int64_t> look_at_tenants();
@@ -74,8 +81,7 @@ class retention {
   db_result<bool> has_old_entries(room_no no, std::chrono::milliseconds keep);
   /// nullopt: it is not there any more, or keeps all.
   write_result<std::optional<room>> room_as_it_is(room_no no);
-  /// The rows it has removed.
-  write_result<std::int64_t> trim(const room& r);
+  write_result<step> trim(const room& r);
   [[nodiscard]] std::optional<std::chrono::milliseconds> of_tenant(std::string_view config) const;
 
   connection& db_;
