@@ -1,6 +1,7 @@
 #include "actors/actor_system.hpp"
 
 #include "protocol/assert.hpp"
+#include "protocol/log.hpp"
 
 #include <algorithm>
 #include <stdexcept>
@@ -41,6 +42,25 @@ node_actors::node_actors(store::database& database, const node_actors_options& o
   c.system = std::make_unique<caf::actor_system>(c.config);
   c.storage = spawn_storage(c);
   c.directory = spawn_directory(c);
+}
+
+void node_actors::show_tenants_with_origins() {
+  auto reader = context_->database.new_reader();
+  std::string cursor;
+  do {
+    const auto page = reader ? (*reader)->tenants(limits::list_max, cursor)
+                             : result<store::tenant_list>{reader.error()};
+    if (!page) {
+      log(log_level::error, "the tenants could not be read", {{"why", page.error().message}});
+      return;
+    }
+    for (const auto& row : page->tenants) {
+      if (!parse_tenant_config(row.config).allowed_origins) continue;
+      caf::anon_send(context_->directory, tenant_changed_ptr{std::make_shared<const tenant_changed>(
+                                              tenant_changed{call_no{}, row})});
+    }
+    cursor = page->next_cursor;
+  } while (!cursor.empty());
 }
 
 node_actors::~node_actors() { stop(std::chrono::seconds{5}); }

@@ -104,9 +104,8 @@ void directory::on(call_no call, const read_result& answer, mono_time now) {
     const auto request = std::move(it->second);
     authenticating_.erase(it);
     const auto say = [&](std::optional<error> failure) {
-      ports_.answer(request->to.gateway,
-                    std::make_shared<const authenticated>(
-                        authenticated{request->to.call, nullptr, std::move(failure)}));
+      ports_.answer(request->to.gateway, std::make_shared<const authenticated>(authenticated{
+                                             request->to.call, nullptr, std::move(failure)}));
     };
     if (const auto* failed = std::get_if<error>(&answer)) return say(*failed);
     const auto& row = std::get<std::optional<store::tenant_row>>(answer);
@@ -269,10 +268,10 @@ void directory::on(const authenticate_ptr& m) {
   const auto call = ++last_call_;
   if (authenticating_.size() >= authentications_max ||
       !ports_.read(call, tenant_no{}, credential_query{m->by})) {
-    ports_.answer(m->to.gateway,
-                  std::make_shared<const authenticated>(authenticated{
-                      m->to.call, nullptr,
-                      unavailable("too many credentials are being checked", retry_soon)}));
+    ports_.answer(
+        m->to.gateway,
+        std::make_shared<const authenticated>(authenticated{
+            m->to.call, nullptr, unavailable("too many credentials are being checked", retry_soon)}));
     return;
   }
   authenticating_.emplace(call, m);

@@ -8,8 +8,8 @@
 #include "actors/read_pool.hpp"
 #include "actors/room.hpp"
 #include "actors/session.hpp"
-#include "actors/tenant_table.hpp"
 #include "actors/tally.hpp"
+#include "actors/tenant_table.hpp"
 #include "protocol/ids.hpp"
 #include "protocol/seams.hpp"
 #include "store/store.hpp"
@@ -43,7 +43,7 @@ struct node_gauges {
   std::atomic<std::int64_t> checkpoint_time_ns{0};
   histogram commit_time{latency_bounds_ns};  ///< from a group's first row to its last answer
   histogram commit_rows{row_bounds};         ///< a group
-  std::atomic<std::int64_t> live_rooms{0};  ///< actors alive; tests count them
+  std::atomic<std::int64_t> live_rooms{0};   ///< actors alive; tests count them
   std::atomic<std::int64_t> live_sessions{0};
   std::atomic<std::int64_t> live_tenants{0};
   std::atomic<std::uint64_t> exceptions{0};  ///< that left a handler: each ended one actor
@@ -57,7 +57,7 @@ struct node_actors_options {
   std::int64_t receipt_max_members = 50;
   read_pool_options readers;
   std::size_t scheduler_threads = 2;  ///< 0: no threads at all, the caller runs the actors (tests)
-  secret_key sealing_key{};  ///< opens tenants' JWT secrets
+  secret_key sealing_key{};           ///< opens tenants' JWT secrets
   std::size_t admission_rows = limits::admission_max_rows;
   std::size_t admission_bytes = limits::admission_max_bytes;
   std::chrono::milliseconds maintain_interval{200};
@@ -75,6 +75,9 @@ class node_actors {
   ~node_actors();
   node_actors(const node_actors&) = delete;
   node_actors& operator=(const node_actors&) = delete;
+
+  /// Once all gateways are known: those tenants whose origins count before anybody has named them (SPEC 3).
+  void show_tenants_with_origins();
 
   /// For gateways (their .cpp knows actor_system.hpp).
   [[nodiscard]] actor_context& context() { return *context_; }

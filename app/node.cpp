@@ -158,6 +158,7 @@ result<std::unique_ptr<node>> node::start(node_options options) {
   for (unsigned at = 0; at < o.io_threads; ++at) {
     n->gateways.push_back(std::make_unique<net::gateway>(*n->actors, g, *n->shared));
   }
+  n->actors->show_tenants_with_origins();
   auto where = o.listen;
   const auto cannot_listen = [&](const boost::system::error_code& why) {
     return error{error_code::internal, "cannot listen on " + where.address().to_string() + ":" +

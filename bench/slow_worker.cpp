@@ -23,8 +23,12 @@ slow_worker::slow_worker(const fleet_plan& plan, std::uint32_t first, std::uint3
 
 bool slow_worker::will_return(std::uint32_t client, const close_notice& notice) {
   constexpr std::uint16_t stalled = 4008;
+  constexpr std::uint16_t heartbeat_lost =
+      4009;  // it was sent too little to stall, and answers no ping
   constexpr std::uint16_t without_a_frame = 1006;
-  if (!stops_[client] || (notice.code != stalled && notice.code != without_a_frame)) return false;
+  const bool is_expected =
+      notice.code == stalled || notice.code == heartbeat_lost || notice.code == without_a_frame;
+  if (!stops_[client] || !is_expected) return false;
   come_back(client, now_ns());
   return true;
 }

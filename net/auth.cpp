@@ -150,8 +150,4 @@ std::string_view chosen_subprotocol(const http_request& request) {
   return chosen;
 }
 
-bool origin_allowed(const http_request& request, const std::vector<std::string>& allowed) {
-  return origin_may_ask(request, allowed, std::nullopt);
-}
-
 }  // namespace parley::net

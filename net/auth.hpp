@@ -58,8 +58,4 @@ struct credential_rules {
 /// One sentence for every failed authentication: nothing tells which part was wrong.
 [[nodiscard]] error authentication_failed();
 
-/// SPEC 3 «Origin»: absent, the node's own host, or listed (`*`: all).
-[[nodiscard]] bool origin_allowed(const http_request& request,
-                                  const std::vector<std::string>& allowed);
-
 }  // namespace parley::net

@@ -21,10 +21,9 @@ namespace parley::net {
 
 /// monostate: the deadline came first.
 using call_answer =
-    std::variant<std::monostate, actors::room_outcome, actors::created_ptr,
-                 actors::tenant_created_ptr, actors::cursors_stored_ptr,
-                 std::shared_ptr<const actors::read_result>, actors::authenticated_ptr,
-                 actors::tenant_changed_ptr, actors::disconnected>;
+    std::variant<std::monostate, actors::room_outcome, actors::created_ptr, actors::tenant_created_ptr,
+                 actors::cursors_stored_ptr, std::shared_ptr<const actors::read_result>,
+                 actors::authenticated_ptr, actors::tenant_changed_ptr, actors::disconnected>;
 
 class call_table {
  public:

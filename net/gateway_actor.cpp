@@ -142,6 +142,7 @@ struct gateway::impl final : node_bus {
   void to_storage(actors::create_room_ptr m) override { tell(context.storage, std::move(m)); }
   void to_storage(actors::create_tenant_ptr m) override { tell(context.storage, std::move(m)); }
   void to_storage(actors::change_tenant_ptr m) override { tell(context.storage, std::move(m)); }
+  void to_storage(actors::key_used_ptr m) override { tell(context.storage, std::move(m)); }
   void to_gateways(actors::disconnect_user_ptr m) override {
     for (const auto& one : context.gateways) tell(one, m);
   }

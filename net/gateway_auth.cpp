@@ -22,6 +22,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr std::size_t keys_told_max = 10000;  // then all are told anew
+constexpr auto expiry_look_ahead = 5min;
 constexpr auto expiry_notice = 60s;  // SPEC 3: `auth.expiring` comes so long before
 
 connection_no number_of(actors::connection_ref c) { return connection_no{c.value}; }
@@ -42,6 +44,17 @@ const actors::tenant_snapshot::api_key* api_key_of(const actors::tenant_snapshot
 /// Whatever a tenant's owner shows: its origins count before anybody knows whose request it is (SPEC 3).
 void gateway_loop::note_tenant(const actors::tenant_snapshot& tenant) {
   shared_.origins.set(tenant.no, tenant.disabled ? std::nullopt : tenant.config.allowed_origins);
+}
+
+/// `last_used_at`: to the minute is enough.
+void gateway_loop::note_used(const identity& who) {
+  const auto now = shared_.now.mono();
+  if (keys_told_.size() >= keys_told_max) keys_told_.clear();
+  const auto [it, fresh] = keys_told_.try_emplace(who.key, now);
+  if (!fresh && now - it->second < 1min) return;
+  it->second = now;
+  bus_.to_storage(std::make_shared<const actors::key_used>(
+      actors::key_used{who.tenant->no, who.key, shared_.now.now()}));
 }
 
 // ---- judging ----------------------------------------------------------------------------------------------------
@@ -78,6 +91,7 @@ asio::awaitable<result<identity>> gateway_loop::authenticate(credential c) {
   who.key = known->id;
   who.tenant = std::move(*tenant);
   who.user = key->user;
+  note_used(who);
   co_return who;
 }
 
@@ -111,6 +125,7 @@ asio::awaitable<result<identity>> gateway_loop::authenticate_jwt(std::string tok
   who.issued_at = verified->issued_at;
   who.expires_at = verified->expires_at;
   who.is_token = true;
+  note_used(who);
   auto checking = check_not_revoked(who);
   auto good = co_await std::move(checking);
   if (!good) co_return good.error();
@@ -228,8 +243,10 @@ asio::awaitable<void> gateway_loop::refresh(connection_no c, reply_refs refs, st
 
 void gateway_loop::watch_expiry(connection_no c, ws_connection& conn) {
   if (!conn.expires_at) return;
+  // Not further ahead: an entry outlives its connection until it comes up.
   const auto due =
-      conn.expiry_told ? *conn.expires_at + jwt_leeway : *conn.expires_at - expiry_notice;
+      std::min(conn.expiry_told ? *conn.expires_at + jwt_leeway : *conn.expires_at - expiry_notice,
+               shared_.now.now() + expiry_look_ahead);
   // An entry that comes earlier looks again by itself.
   if (conn.expiry_due != utc_time{} && conn.expiry_due <= due) return;
   conn.expiry_due = due;
@@ -266,15 +283,17 @@ void gateway_loop::tell_expiries() {
 
 void gateway_loop::on(const actors::tenant_updated& m) {
   note_tenant(*m.tenant);
+  std::vector<std::pair<connection_no, close_code>> ended;
   for (auto& [c, conn] : connections_) {
     if (!conn.tenant || conn.tenant->no != m.tenant->no) continue;
     if (conn.tenant->revision < m.tenant->revision) conn.tenant = m.tenant;
     if (m.tenant->disabled) {
-      hub_.close(c, close_code::tenant_gone);
+      ended.emplace_back(c, close_code::tenant_gone);
     } else if (!has_key(*m.tenant, conn.key)) {
-      hub_.close(c, close_code::revoked);
+      ended.emplace_back(c, close_code::revoked);
     }
   }
+  for (const auto& [c, code] : ended) hub_.close(c, code);
 }
 
 void gateway_loop::on(const actors::user_revoked_ptr& m) {
@@ -311,10 +330,11 @@ asio::awaitable<result<std::size_t>> gateway_loop::disconnect(user_key user,
   co_return done->closed;
 }
 
-asio::awaitable<result<store::tenant_row>> gateway_loop::change_tenant(store::tenant_change change) {
+asio::awaitable<result<store::tenant_row>> gateway_loop::change_tenant(store::tenant_change change,
+                                                                       tenant_no tenant) {
   const auto call = calls_.begin();
   bus_.to_storage(std::make_shared<const actors::change_tenant>(
-      actors::change_tenant{{no_, call}, std::move(change)}));
+      actors::change_tenant{{no_, call}, std::move(change), tenant}));
   auto answer = co_await calls_.wait(call, options_.limits.request_timeout);
   const auto* changed = std::get_if<actors::tenant_changed_ptr>(&answer);
   if (changed == nullptr) co_return no_answer();

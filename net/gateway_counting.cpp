@@ -51,12 +51,14 @@ gateway_loop::response gateway_loop::serve(http_request request, listener from) 
   try {
     auto response = co_await std::move(handled);
     if (response.failure == error_code::authentication) {
-      if (const auto refused = count_failure(caller)) response = error_response(*refused, caller.request_id);
+      if (const auto refused = count_failure(caller))
+        response = error_response(*refused, caller.request_id);
     }
     if (!caller.headers.empty() && !is_preflight(caller)) {
       const bool allowed =
-          tenant ? origin_may_ask(caller, options_.ws_allowed_origins, tenant->config.allowed_origins)
-                 : origin_may_ask(caller, options_.ws_allowed_origins, shared_.origins);
+          tenant
+              ? origin_may_ask(caller, options_.ws_allowed_origins, tenant->config.allowed_origins)
+              : origin_may_ask(caller, options_.ws_allowed_origins, shared_.origins);
       for (auto& h : cors_headers(caller, allowed)) response.headers.push_back(std::move(h));
     }
     count_answer(matched, response, began);

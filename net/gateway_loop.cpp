@@ -26,6 +26,7 @@ namespace {
 
 constexpr auto tick_interval = std::chrono::milliseconds{100};
 constexpr std::uint32_t ticks_per_second = 10;
+constexpr auto hub_ticks_above = std::chrono::seconds{5};
 constexpr std::size_t sends_per_pass = 512;      // then the loop looks at its sockets again
 constexpr std::size_t batch_rooms_at_once = 64;  // DESIGN 11
 constexpr std::size_t batch_window = 256;
@@ -1050,8 +1051,11 @@ void gateway_loop::tick() {
                 timed_out(call.kind == ws_call_kind::send || call.kind == ws_call_kind::change));
     finish_ws_call(call);
   }
-  if (++ticks_ % ticks_per_second != 0) return;
-  hub_.tick();
+  // Once a second is enough for the hub, unless its deadlines are shorter than people set them.
+  const bool is_second = ++ticks_ % ticks_per_second == 0;
+  if (is_second || std::min(options_.hub.ping_interval, options_.hub.stall_timeout) < hub_ticks_above)
+    hub_.tick();
+  if (!is_second) return;
   tell_expiries();
   if (shared_.unauthenticated.load(std::memory_order_relaxed) == 0) return;
   std::vector<connection_no> late;

@@ -130,7 +130,9 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   boost::asio::awaitable<actors::read_result> read(tenant_no tenant, actors::read_query q);
   boost::asio::awaitable<result<store::created_room>> create_room(store::new_room room);
   boost::asio::awaitable<result<tenant_no>> create_tenant(store::new_tenant tenant);
-  boost::asio::awaitable<result<store::tenant_row>> change_tenant(store::tenant_change change);
+  /// `tenant`: its number, where it is known: the change keeps its place among what the tenant asks for.
+  boost::asio::awaitable<result<store::tenant_row>> change_tenant(store::tenant_change change,
+                                                                  tenant_no tenant = {});
   /// The tenant of that name, known here or asked for; AUTHENTICATION_ERROR: nobody's.
   boost::asio::awaitable<result<actors::tenant_snapshot_ptr>> tenant_named(actors::tenant_name name);
   /// Closes the user's connections on all gateways (4503), and tells how many there were.
@@ -217,6 +219,7 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   void watch_expiry(connection_no c, ws_connection& conn);
   void tell_expiries();
   void note_tenant(const actors::tenant_snapshot& tenant);
+  void note_used(const identity& who);
 
   // hub_events
   void on_text(connection_no c, std::string_view text) override;
@@ -297,6 +300,7 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   std::unordered_map<connection_no, unnamed_connection> unnamed_;
   std::unordered_map<user_key, std::optional<utc_time>> revocations_;  ///< as far as they were asked
   std::deque<user_key> revocations_by_age_;
+  std::unordered_map<key_id, mono_time> keys_told_;  ///< when each was last said to be used
   using expiry = std::pair<utc_time, connection_no>;
   std::priority_queue<expiry, std::vector<expiry>, std::greater<>> expiries_;
   std::vector<actors::publish_ptr> in_pass_;  ///< publishes whose pass is not over: their credit is held

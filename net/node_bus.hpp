@@ -21,6 +21,7 @@ class node_bus {
   virtual void to_storage(actors::create_room_ptr m) = 0;
   virtual void to_storage(actors::create_tenant_ptr m) = 0;
   virtual void to_storage(actors::change_tenant_ptr m) = 0;
+  virtual void to_storage(actors::key_used_ptr m) = 0;
   virtual void to_gateways(actors::disconnect_user_ptr m) = 0;  ///< to each, this one too
   virtual void to_gateway(actors::gateway_no gateway, actors::disconnected m) = 0;
   [[nodiscard]] virtual std::size_t gateways() const = 0;

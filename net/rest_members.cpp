@@ -30,8 +30,9 @@ void append_members(std::string& out, const std::vector<member_view>& members) {
 }
 
 /// CONFLICT: one of those who come would be in too many rooms. The claim lasts until they are stored or refused.
-boost::asio::awaitable<std::optional<error>> check_room_limit(
-    gateway_loop& g, const membership_claims::claim& claim, actors::room_limit_query q) {
+boost::asio::awaitable<std::optional<error>> check_room_limit(gateway_loop& g,
+                                                              const membership_claims::claim& claim,
+                                                              actors::room_limit_query q) {
   const auto max = g.options().limits.max_rooms_per_user;
   if (max == 0) co_return std::nullopt;
   q.max = max - std::min(max, claim.others());
@@ -80,8 +81,8 @@ gateway_loop::response rest_add_members(gateway_loop& g, gateway_loop::request_c
   if (!body) co_return fail(r, body.error());
   const auto room = parse_room(r.parameters[0]);
   const membership_claims::claim claim{g.shared().claims, r.who.tenant->no, body->users};
-  auto checking = check_room_limit(
-      g, claim, {{r.who.tenant->no, room}, body->users, r.who.user, false, 0});
+  auto checking =
+      check_room_limit(g, claim, {{r.who.tenant->no, room}, body->users, r.who.user, false, 0});
   const auto full = co_await std::move(checking);
   if (full) co_return fail(r, *full);
   auto asked = g.command(

@@ -31,7 +31,7 @@ gateway_loop::response rest_disconnect_user(gateway_loop& g, gateway_loop::reque
     // Stored first: what is closed must not come back with the same credential.
     store::tenant_change change{r.who.tenant->id, store::tenant_change::revoke_user{user, **before},
                                 g.shared().now.now()};
-    auto asked = g.change_tenant(std::move(change));
+    auto asked = g.change_tenant(std::move(change), r.who.tenant->no);
     auto revoked = co_await std::move(asked);
     if (!revoked) co_return fail(r, revoked.error());
   }

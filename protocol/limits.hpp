@@ -74,7 +74,7 @@ inline constexpr std::size_t page_rewrites_max =
     1024;  // rewritten messages of a room remembered while its pages are read; older pages are asked again
 inline constexpr std::size_t page_rewrites_max_bytes =
     256 * 1024;  // … and what they show, the newest in any case; the others cut a page that has them
-inline constexpr std::size_t commit_max_rows = 4096;     // DESIGN 3.3: rows a group commit
+inline constexpr std::size_t commit_max_rows = 4096;  // DESIGN 3.3: rows a group commit
 inline constexpr std::size_t commit_max_bytes =
     4 * 1024 * 1024;  // what waits for it waits for some ms more than with small messages
 inline constexpr std::size_t commit_lower_share =
@@ -82,14 +82,15 @@ inline constexpr std::size_t commit_lower_share =
 inline constexpr std::size_t commit_turn_bytes =
     32 * 1024;  // DESIGN 3.3: of one tenant before the next one's turn; two of the largest messages
 inline constexpr std::size_t export_page_max_rows = 1000;  // of one user, read at once
-inline constexpr std::size_t presence_max_users = 100;   // SPEC 4: of one GET /presence
+inline constexpr std::size_t presence_max_users = 100;     // SPEC 4: of one GET /presence
 inline constexpr std::size_t presence_max_rooms =
     5000;  // read for one change, dms first; of who asks for presence, the newest
 inline constexpr std::int64_t usage_count_max =
     10000;  // rooms and users of a tenant that /admin/stats counts; a page of 100 tenants stays some ms
 inline constexpr std::size_t receipts_max =
     16384;  // that wait in one gateway; beyond: dropped, the next says it all
-inline constexpr std::size_t admin_connections_max = 64;  // of `admin_listen`: scrapers, probes, the CLI
+inline constexpr std::size_t admin_connections_max =
+    64;  // of `admin_listen`: scrapers, probes, the CLI
 inline constexpr std::size_t admin_body_total_bytes = 4 * 1024 * 1024;
 inline constexpr std::size_t admission_max_rows = 65536;  // messages on their way through the node
 inline constexpr std::size_t admission_max_bytes = 128 * 1024 * 1024;

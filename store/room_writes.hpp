@@ -3,12 +3,12 @@
 ///
 /// Owner      the writer, inside its transaction (open_room: also outside).
 
+#include "store/bounded_cache.hpp"
 #include "store/room_ends.hpp"
 #include "store/room_rows.hpp"
 #include "store/sqlite_db.hpp"
 #include "store/store.hpp"
 #include "store/user_names.hpp"
-#include "store/bounded_cache.hpp"
 
 #include <chrono>
 #include <optional>

@@ -145,9 +145,10 @@ sqlite_reader::sqlite_reader(const connection_options& options, std::shared_ptr<
                             "AND l.seq < ? AND l.kind = 1 ORDER BY l.seq DESC LIMIT ? OFFSET ?"}),
       message_(*db_, {"SELECT ", entry_columns,
                       " FROM messages m WHERE m.message_id = ? AND m.kind = 1 AND m.room_no = ?"}),
-      tenant_by_digest_(*db_, {"SELECT ", tenant_columns,
-                               " FROM credentials c JOIN tenants t ON t.tenant_no = c.tenant_no "
-                               "AND t.deleted_at IS NULL WHERE c.sha256 = ? AND c.kind = 'api_key'"}),
+      tenant_by_digest_(*db_,
+                        {"SELECT ", tenant_columns,
+                         " FROM credentials c JOIN tenants t ON t.tenant_no = c.tenant_no "
+                         "AND t.deleted_at IS NULL WHERE c.sha256 = ? AND c.kind = 'api_key'"}),
       tenant_by_id_(*db_, {"SELECT ", tenant_columns,
                            " FROM tenants t WHERE t.tenant_id = ? AND t.deleted_at IS NULL"}),
       tenants_(*db_, {"SELECT ", tenant_columns,
@@ -159,23 +160,25 @@ sqlite_reader::sqlite_reader(const connection_options& options, std::shared_ptr<
           "(SELECT count(*) FROM (SELECT 1 FROM rooms r WHERE r.tenant_no = t.tenant_no "
           "AND r.deleted_at IS NULL LIMIT ?3)), "
           "(SELECT count(*) FROM (SELECT 1 FROM users u WHERE u.tenant_no = t.tenant_no LIMIT ?3)) "
-          "FROM tenants t WHERE t.tenant_no > ?1 AND t.deleted_at IS NULL ORDER BY t.tenant_no LIMIT ?2"),
+          "FROM tenants t WHERE t.tenant_no > ?1 AND t.deleted_at IS NULL ORDER BY t.tenant_no "
+          "LIMIT ?2"),
       tenant_by_key_(*db_, {"SELECT ", tenant_columns,
                             " FROM credentials c JOIN tenants t ON t.tenant_no = c.tenant_no "
                             "AND t.deleted_at IS NULL WHERE c.key_id = ?"}),
-      revoked_before_(*db_,
-                      "SELECT revoke_before FROM users WHERE tenant_no = ? AND user_id = ?"),
+      revoked_before_(*db_, "SELECT revoke_before FROM users WHERE tenant_no = ? AND user_id = ?"),
       job_(*db_, {"SELECT ", job_columns, " FROM jobs WHERE job_id = ?"}),
       jobs_(*db_,
             {"SELECT ", job_columns, " FROM jobs WHERE job_no < ? ORDER BY job_no DESC LIMIT ?"}),
-      export_person_(*db_, "SELECT last_seen, revoke_before, erased_at FROM users WHERE user_no = ?"),
+      export_person_(*db_,
+                     "SELECT last_seen, revoke_before, erased_at FROM users WHERE user_no = ?"),
       export_memberships_(
-          *db_, {"SELECT ", room_columns,
-                 ", m.role, m.joined_seq, m.joined_at, d.last_ack, d.last_read "
-                 "FROM room_members m JOIN rooms r ON r.room_no = m.room_no AND r.deleted_at IS NULL "
-                 "LEFT JOIN delivery_state d ON d.tenant_no = m.tenant_no AND d.user_no = m.user_no "
-                 "AND d.room_no = m.room_no WHERE m.tenant_no = ? AND m.user_no = ? "
-                 "AND m.room_no > ? ORDER BY m.room_no LIMIT ?"}),
+          *db_,
+          {"SELECT ", room_columns,
+           ", m.role, m.joined_seq, m.joined_at, d.last_ack, d.last_read "
+           "FROM room_members m JOIN rooms r ON r.room_no = m.room_no AND r.deleted_at IS NULL "
+           "LEFT JOIN delivery_state d ON d.tenant_no = m.tenant_no AND d.user_no = m.user_no "
+           "AND d.room_no = m.room_no WHERE m.tenant_no = ? AND m.user_no = ? "
+           "AND m.room_no > ? ORDER BY m.room_no LIMIT ?"}),
       export_room_(*db_,
                    "SELECT room_no, room_id FROM rooms WHERE tenant_no = ? AND room_no >= ? "
                    "AND deleted_at IS NULL ORDER BY room_no LIMIT 1"),

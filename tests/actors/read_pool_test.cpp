@@ -127,8 +127,7 @@ class gated_reader final : public store::reader {
   }
   result<std::optional<store::tenant_row>> tenant(const tenant_id&) override { return no(); }
   result<store::tenant_list> tenants(std::size_t, std::string_view) override { return no(); }
-  result<store::tenant_usage_list> tenant_usage(std::size_t, std::string_view,
-                                                std::int64_t) override {
+  result<store::tenant_usage_list> tenant_usage(std::size_t, std::string_view, std::int64_t) override {
     return no();
   }
   result<std::optional<store::tenant_row>> tenant_by_key(const key_id&) override { return no(); }

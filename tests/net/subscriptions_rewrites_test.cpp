@@ -400,7 +400,7 @@ TEST_SUITE("SPEC 1, 6 what retention has removed is not shown by what is about i
     d.connects(1);
     d.syncs(1, 1, 1, 1);
     d.takes_frames[1] = false;
-    d.published(2, {message(2, "two"), edit(3, 2, "new")}, {message(2, "new")});
+    d.published(2, {message(2, "new"), edit(3, 2, "new")}, {message(2, "new")});
     d.it.on(room_rewritten{lobby, room_no{5}, commit_no{3}, room_seq{2}});
     d.runs();
     d.drains(1);

@@ -72,6 +72,7 @@ TEST_SUITE("SPEC 6 retention") {
     const auto again =
         backend.post("/v1/rooms/" + room + "/messages",
                      {{"content", "once"}, {"sender_id", "ann"}, {"client_msg_id", "key"}});
+    CAPTURE(again.body);
     CHECK(again.json()["seq"] == 31);
     CHECK(again.json()["duplicate"] == true);
 

@@ -418,6 +418,7 @@ void witness::done_seen(const seen_frame& f) {
     for (const auto& [room, ignored] : perhaps_live) {
       auto& view = rooms_[room];
       const auto known = request.last_seqs.find(room);
+      if (view.live) informed_.erase(room);  // an entry of it has come: it is one of the rest
       if (view.live || view.must_be_removed || request.unsubscribed.contains(room)) continue;
       // Live from a place that is not said; or, if it was entered (again) meanwhile, room.added says it.
       if (!view.perhaps) view.after_at_least = known == request.last_seqs.end() ? 0 : known->second;
