@@ -80,15 +80,14 @@ gateway_loop::response rest_batch(gateway_loop& g, gateway_loop::request_context
       continue;
     }
     const auto& sent = std::get<actors::send_result>(outcome);
+    auto& m = item.send.message;
+    const entry as_asked{sent.accepted.seq, sent.accepted.message, r.who.user,
+                         sent.accepted.created_at,
+                         message_body{r.who.user ? *r.who.user : *item.send.sender,
+                                      std::move(m.content), std::move(m.meta), m.reply_to,
+                                      std::move(m.client_msg_id), std::nullopt, std::nullopt}};
     if (!sent.accepted.duplicate) {
-      auto& m = item.send.message;
-      append_success(
-          out, 201, item.room,
-          entry{sent.accepted.seq, sent.accepted.message, r.who.user, sent.accepted.created_at,
-                message_body{r.who.user ? *r.who.user : *item.send.sender, std::move(m.content),
-                             std::move(m.meta), m.reply_to, std::move(m.client_msg_id),
-                             std::nullopt, std::nullopt}},
-          false);
+      append_success(out, 201, item.room, as_asked, false);
       continue;
     }
     // The first result, as the message is now (SPEC 1, 2.4).
@@ -99,10 +98,10 @@ gateway_loop::response rest_batch(gateway_loop& g, gateway_loop::request_context
     if (auto* failed = std::get_if<error>(&answer)) {
       failed->stored = stored_state::unknown;
       append_failure(out, g, r, *failed);
-    } else if (const auto& found = std::get<std::optional<entry>>(answer)) {
-      append_success(out, 200, item.room, *found, true);
     } else {
-      append_failure(out, g, r, not_found("room"));
+      // Retention may have removed it.
+      const auto& found = std::get<std::optional<entry>>(answer);
+      append_success(out, 200, item.room, found ? *found : as_asked, true);
     }
   }
   co_return json_response(200, out + "]}");

@@ -7,9 +7,10 @@ namespace parley::net {
 
 namespace {
 
-/// The first result of a key that is used again, served as the message is now (SPEC 1, 2.4).
+/// The first result of a key that is used again, served as the message is now (SPEC 1, 2.4). `as_asked`: what is served when
+/// retention has removed it; nullopt: it is not there.
 gateway_loop::response repeated(gateway_loop& g, gateway_loop::request_context& r, room_id room,
-                                room_no no, message_id message) {
+                                room_no no, message_id message, std::optional<entry> as_asked) {
   auto reading =
       g.read(r.who.tenant->no, actors::message_query{{r.who.tenant->no, room}, no, message});
   auto answer = co_await std::move(reading);
@@ -18,9 +19,9 @@ gateway_loop::response repeated(gateway_loop& g, gateway_loop::request_context& 
     co_return fail(r, *failed);
   }
   const auto& found = std::get<std::optional<entry>>(answer);
-  if (!found) co_return fail(r, not_found("room"));
+  if (!found && !as_asked) co_return fail(r, not_found("message"));
   std::string out;
-  append_entry(out, room, *found, true);
+  append_entry(out, room, found ? *found : *as_asked, true);
   auto response = json_response(200, std::move(out));
   response.headers.emplace_back("Idempotent-Replayed", "true");
   co_return response;
@@ -56,16 +57,15 @@ gateway_loop::response rest_send(gateway_loop& g, gateway_loop::request_context&
   if (const auto* failed = std::get_if<error>(&done)) co_return fail(r, *failed);
   const auto& sent = std::get<actors::send_result>(done);
 
-  std::string out;
+  entry message{sent.accepted.seq, sent.accepted.message, r.who.user, sent.accepted.created_at,
+                message_body{std::move(sender), std::move(m.content), std::move(m.meta), m.reply_to,
+                             std::move(m.client_msg_id), std::nullopt, std::nullopt}};
   if (!sent.accepted.duplicate) {
-    append_entry(
-        out, room,
-        entry{sent.accepted.seq, sent.accepted.message, r.who.user, sent.accepted.created_at,
-              message_body{std::move(sender), std::move(m.content), std::move(m.meta), m.reply_to,
-                           std::move(m.client_msg_id), std::nullopt, std::nullopt}});
+    std::string out;
+    append_entry(out, room, message);
     co_return json_response(r.dialect ? 200 : 201, std::move(out));
   }
-  auto repeating = repeated(g, r, room, sent.no, sent.accepted.message);
+  auto repeating = repeated(g, r, room, sent.no, sent.accepted.message, std::move(message));
   co_return co_await std::move(repeating);
 }
 
@@ -83,7 +83,7 @@ gateway_loop::response rest_edit_message(gateway_loop& g, gateway_loop::request_
   if (const auto* failed = std::get_if<error>(&done)) co_return fail(r, *failed);
   const auto& sent = std::get<actors::send_result>(done);
   if (sent.accepted.duplicate) {
-    auto repeating = repeated(g, r, room, sent.no, sent.accepted.message);
+    auto repeating = repeated(g, r, room, sent.no, sent.accepted.message, std::nullopt);
     co_return co_await std::move(repeating);
   }
   std::string out;

@@ -247,23 +247,30 @@ write_result<void> sqlite_writer::maintain(mono_time now, utc_time utc) {
   if (auto done = between_commits(sweeper_.run_due(now, utc, log_.take_keys_count())); !done)
     return done;
   // One piece at most: each holds the writer for milliseconds, and rests longer than the other takes.
-  if (jobs_.due(now)) return piece_of(jobs_, now);
-  if (retention_.due(now)) return piece_of(retention_, now);
+  if (jobs_.due(now)) {
+    const auto wrote = piece_of(jobs_, now);
+    if (!wrote) return wrote.error();
+    if (*wrote) return {};
+  }
+  if (retention_.due(now)) {
+    if (auto wrote = piece_of(retention_, now); !wrote) return wrote.error();
+  }
   return {};
 }
 
 template <class Work>
-write_result<void> sqlite_writer::piece_of(Work& work, mono_time now) {
-  const auto failed = [&](const write_error& e) -> write_result<void> {
+write_result<bool> sqlite_writer::piece_of(Work& work, mono_time now) {
+  const auto failed = [&](const write_error& e) -> write_result<bool> {
     work.undone();
     if (e.scope == failure_scope::fatal || e.scope == failure_scope::full) return e;
-    return {};  // it is tried again
+    return true;  // it is tried again
   };
   const mono_time start = clock_.mono();
   const auto has_work = work.plan(now);
   if (!has_work) {
     work.undone();
-    return between_commits(has_work.error());
+    if (auto done = between_commits(has_work.error()); !done) return done.error();
+    return false;
   }
   if (*has_work) {
     if (auto begun = begin(); !begun) return failed(begun.error());
@@ -278,7 +285,7 @@ write_result<void> sqlite_writer::piece_of(Work& work, mono_time now) {
     work.committed(*committed);
   }
   work.rest(start, clock_.mono());
-  return {};
+  return *has_work;
 }
 
 job_news sqlite_writer::take_job_news() {

@@ -92,9 +92,9 @@ class sqlite_writer final : public writer {
 
   /// A failure between commits: what of it the caller must know.
   write_result<void> between_commits(const db_result<void>& done);
-  /// The next piece of a job or of retention, in a transaction of its own.
+  /// The next piece of a job or of retention, in a transaction of its own. True: there was something to write.
   template <class Work>
-  write_result<void> piece_of(Work& work, mono_time now);
+  write_result<bool> piece_of(Work& work, mono_time now);
   db_result<void> mark_if_due(mono_time now);
   db_result<void> write_mark(bool clean);
 

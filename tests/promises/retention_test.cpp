@@ -75,6 +75,11 @@ TEST_SUITE("SPEC 6 retention") {
     CAPTURE(again.body);
     CHECK(again.json()["seq"] == 31);
     CHECK(again.json()["duplicate"] == true);
+    CHECK(again.json()["content"] == "once");
+    const json same{
+        {"room_id", room}, {"content", "once"}, {"sender_id", "ann"}, {"client_msg_id", "key"}};
+    const auto in_batch = backend.post("/v1/messages/batch", {{"messages", json::array({same})}});
+    CHECK(in_batch.json()["results"][0]["message"]["message_id"] == again.json()["message_id"]);
 
     auto bob = s.connect("bob", "sync=manual");
     const auto epoch = epoch_of(bob);

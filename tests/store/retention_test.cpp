@@ -388,6 +388,24 @@ TEST_SUITE("SPEC 6 retention works in rounds of small pieces") {
     CHECK(trimmed.size() > 3);
     check_clean();
   }
+  TEST_CASE_FIXTURE(with_retention, "of long messages a piece removes fewer") {
+    begin(1h);
+    const auto room = a_group();
+    constexpr std::int64_t length = 16'000;
+    std::vector<append_row> rows;
+    for (int seq = 1; seq <= 100; ++seq)
+      rows.push_back(message(tenant, room.no, seq, "ann", std::string(length, 'x')));
+    commit(rows);
+    time.advance(2h);
+    time.advance(options.worker_interval);
+    piece();
+    CHECK(more);
+    CHECK(first_of(room) > 1);
+    CHECK((first_of(room) - 1) * length < 2 * retention::piece_max_bytes);
+    while (more) piece();
+    CHECK(first_of(room) == 100);
+    check_clean();
+  }
   TEST_CASE_FIXTURE(with_retention,
                     "more rooms than are looked at in a piece: each gets its turn") {
     begin(1h);
