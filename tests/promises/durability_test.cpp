@@ -110,7 +110,8 @@ TEST_SUITE("SPEC 2.1 accepted means durable") {
 
 TEST_SUITE("SPEC 8 a failed fsync ends the process") {
   TEST_CASE("status 74, nothing in doubt was accepted, the next start recovers") {
-    for (const int nth : {1, 3, 7}) {
+    // The first two are of the log's header and of the key that is noted as used when somebody connects.
+    for (const int nth : {3, 5, 9}) {
       CAPTURE(nth);
       stage s;
       const auto group = s.room("group", {"alice", "bob"});
