@@ -1,5 +1,6 @@
 #include "store/retention.hpp"
 
+#include "protocol/planted.hpp"
 #include "protocol/retention.hpp"
 #include "store/write_failure.hpp"
 
@@ -191,11 +192,13 @@ write_result<retention::step> retention::trim(const room& r) {
   const auto end = rooms_.find(r.tenant, r.no);
   if (!end) return write_failed(end.error(), item_step::later);
   if (*end == nullptr) return out;
+  static const bool reuse_seq = planted_defect("reuse_seq_after_retention");
+  const room_seq newest = reuse_seq ? (*end)->last_seq.next() : (*end)->last_seq;
   const utc_time before = clock_.now() - r.keep;
   room_seq upto{};
   std::vector<std::int64_t> ids;
   {
-    auto q = select_log_.query(r.no, (*end)->last_seq, rows_a_step);
+    auto q = select_log_.query(r.no, newest, rows_a_step);
     while (!out.more && q.next() && q.time(2) < before) {
       upto = q.number<room_seq>(0);
       ids.push_back(q.integer(1));
@@ -208,7 +211,7 @@ write_result<retention::step> retention::trim(const room& r) {
   for (const std::int64_t id : ids) {
     if (!delete_message_.run(id)) return write_failed(db_.last_failure(), item_step::later);
   }
-  if (!delete_log_.run(r.no, upto) || !update_first_seq_.run(r.no, upto.next()))
+  if (!delete_log_.run(r.no, upto) || (!reuse_seq && !update_first_seq_.run(r.no, upto.next())))
     return write_failed(db_.last_failure(), item_step::later);
   removed_ = true;
   const auto known = std::find_if(trimming_.begin(), trimming_.end(),

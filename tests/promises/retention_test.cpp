@@ -44,9 +44,34 @@ stage a_stage(std::map<std::string, std::string> config = {}) {
 
 std::string epoch_of(ws_client& client) { return client.receive_type("hello")["epoch"]; }
 
+/// Of a room whose 30 entries are all past their time: the seq that the next one has after one more start.
+std::int64_t next_seq_of_a_quiet_room(const char* planted) {
+  node_setup setup{.config = {{"message_retention", "1h"}, {"worker_interval", "1s"}}};
+  if (planted != nullptr) setup.env["PARLEY_BREAK"] = planted;
+  stage s{std::move(setup)};
+  const auto room = s.room("group", {"ann", "bob"});
+  {
+    auto backend = s.backend();
+    post_many(backend, room, "ann", 30);
+  }
+  grow_old(s, 30);
+  auto backend = s.backend();
+  REQUIRE(await(20s, [&] { return log_of(backend, room).size() <= 1; }));
+  s.node.restart();
+  auto after = s.backend();
+  return post(after, room, "ann", "the next")["seq"];
+}
+
 }  // namespace
 
 TEST_SUITE("SPEC 6 retention") {
+  TEST_CASE("a seq is not given again, though all of its log is past its time") {
+    CHECK(next_seq_of_a_quiet_room(nullptr) == 31);
+  }
+  TEST_CASE("DESIGN 10 planted reuse_seq_after_retention: the same is noticed") {
+    CHECK(next_seq_of_a_quiet_room("reuse_seq_after_retention") != 31);
+  }
+
   TEST_CASE(
       "the node's: first_seq moves, who comes from before it is told, everything else goes on") {
     auto s = a_stage({{"message_retention", "1h"}});
