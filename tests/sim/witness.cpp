@@ -100,7 +100,9 @@ std::map<std::string, std::int64_t> witness::rooms_left_since(commit_no since) c
   for (const auto& [no, room] : store_.committed()->rooms) {
     if (room->tenant != user_.tenant) continue;
     const auto left = room->left.find(user_.user);
-    if (left == room->left.end() || room->at(left->second).commit <= since) continue;
+    const bool ended = (room->deleted && room->members.contains(user_.user)) ||
+                       (left != room->left.end() && room->at(left->second).commit > since);
+    if (!ended) continue;
     out.emplace(room->info.id.id.to_string(), room->info.last_seq.value);
   }
   return out;

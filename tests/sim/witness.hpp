@@ -97,7 +97,7 @@ class witness {
   void removed_seen(const seen_frame& f);
   void replied(const seen_frame& f);
   [[nodiscard]] std::map<std::string, std::int64_t> last_seqs_of_user() const;
-  /// Rooms whose membership ended after that commit: a list read meanwhile may have had them.
+  /// Rooms whose membership ended after that commit, or that are deleted: a list read meanwhile may have had them.
   [[nodiscard]] std::map<std::string, std::int64_t> rooms_left_since(commit_no since) const;
   [[nodiscard]] std::string about(const seen_frame& f) const;
 
