@@ -440,6 +440,7 @@ void group_commit::close_generation(room_no room, instance_no instance, generati
 void group_commit::maintain(mono_time now, utc_time utc) {
   if (ended_) return;
   if (full_) {
+    jobs_go_on_ = false;  // they wait for space like everybody: the probe has its own pace
     if (auto tried = writer_.probe(); tried) {
       full_ = false;
       ports_.writable(true);
@@ -464,10 +465,19 @@ void group_commit::maintain(mono_time now, utc_time utc) {
 void group_commit::show_jobs(const store::job_news& news) {
   for (const auto& r : news.rewritten) {
     const room_rewritten m{r.room, r.no, r.commit, r.first_seq};
-    if (const auto it = open_.find(r.no); it != open_.end() && m.first_seq != room_seq{})
-      ports_.to_room(it->second.instance, m);
+    if (const auto it = open_.find(r.no); it != open_.end()) {
+      if (m.first_seq != room_seq{}) {
+        ports_.to_room(it->second.instance, m);
+      } else {
+        // What the room has looked up and not stored yet may hold what was just erased, and would bring it back.
+        close_generation(r.no, it->second.instance, it->second.gen,
+                         unavailable("the room is being changed", std::chrono::milliseconds{500}));
+      }
+    }
     ports_.show(m);
   }
+  for (auto& [instance, m] : lost_) ports_.to_room(instance, std::move(m));
+  lost_.clear();
   for (const auto& d : news.departures) {
     // If it is lost, the job names it again: nobody waits for the answer.
     auto m = std::make_shared<room_command>();

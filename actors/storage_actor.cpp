@@ -27,7 +27,8 @@ class storage_actor final : public actor_base, private storage_ports {
     show_store();
     delayed_send(this, context_.options.maintain_interval, maintain_tick{});
     return {[this](const append_ptr& m) {
-              if (waiting_since_ == utc_time{}) waiting_since_ = m->row.e.created_at;
+              if (waiting_since_ == utc_time{})
+                waiting_since_ = m->row.only_key.value_or(m->row.e.created_at);
               take(m);
             },
             [this](const open_room_ptr& m) {

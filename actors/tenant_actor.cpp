@@ -22,15 +22,18 @@ class tenant_actor final : public actor_base {
 
   caf::behavior make_behavior() override {
     return {[this](const tenant_loaded_ptr& m) {
+              const bool was_known = tenant_.snapshot() != nullptr;
               const bool changed = tenant_.on(m->row);
               if (changed) context_.tenants.set(tenant_.snapshot());
+              // Also what a look-up has brought before the change itself was told: connections may have to end.
+              if (changed && (was_known || !m->request)) {
+                for (const auto& gateway : context_.gateways)
+                  send(gateway, tenant_updated{tenant_.snapshot()});
+              }
               if (m->request) {
                 send(context_.gateways[m->request->to.gateway.value],
                      std::make_shared<const authenticated>(
                          authenticated{m->request->to.call, tenant_.snapshot(), {}}));
-              } else if (changed) {
-                for (const auto& gateway : context_.gateways)
-                  send(gateway, tenant_updated{tenant_.snapshot()});
               }
             },
             [this](const stop_signal&) { quit(); }};

@@ -154,7 +154,6 @@ asio::awaitable<result<identity>> gateway_loop::authenticate_ticket(std::string 
 }
 
 asio::awaitable<result<void>> gateway_loop::check_not_revoked(const identity& who) {
-  if (!who.is_token) co_return result<void>{};
   const user_key user{who.tenant->no, *who.user};
   if (!revocations_.contains(user)) {
     auto asked = read(user.tenant, actors::revocation_query{user.tenant, user.user});
@@ -162,10 +161,16 @@ asio::awaitable<result<void>> gateway_loop::check_not_revoked(const identity& wh
     if (const auto* failed = std::get_if<error>(&answer)) co_return *failed;
     remember_revocation(user, std::get<std::optional<utc_time>>(answer));
   }
-  const auto before = revocations_.at(user);
-  // A token that does not say when it was made may have been made before.
-  if (before && (!who.issued_at || *who.issued_at < *before)) co_return authentication_failed();
+  if (is_revoked(user, who)) co_return authentication_failed();
   co_return result<void>{};
+}
+
+/// As far as this gateway has asked or was told. A backend's key is not its user's to lose.
+bool gateway_loop::is_revoked(const user_key& user, const identity& who) const {
+  const auto it = revocations_.find(user);
+  if (it == revocations_.end() || !it->second || (!who.is_token && !who.issued_at)) return false;
+  // A token that does not say when it was made may have been made before.
+  return !who.issued_at || *who.issued_at < *it->second;
 }
 
 void gateway_loop::remember_revocation(const user_key& user, std::optional<utc_time> before) {
@@ -225,11 +230,14 @@ asio::awaitable<void> gateway_loop::refresh(connection_no c, reply_refs refs, st
     reply_error(c, refs, who.error());
     co_return;
   }
-  if (who->tenant->no != conn.tenant->no || *who->user != conn.user) {
+  // It may have been revoked while this token was being judged.
+  const auto tenant = shared_.tenants.find(who->tenant->no);
+  if (tenant->no != conn.tenant->no || *who->user != conn.user || tenant->disabled ||
+      !has_key(*tenant, who->key)) {
     reply_error(c, refs, authentication_failed());
     co_return;
   }
-  conn.tenant = who->tenant;
+  conn.tenant = tenant;
   conn.key = who->key;
   conn.is_token = true;
   conn.issued_at = who->issued_at;
@@ -286,7 +294,8 @@ void gateway_loop::on(const actors::tenant_updated& m) {
   std::vector<std::pair<connection_no, close_code>> ended;
   for (auto& [c, conn] : connections_) {
     if (!conn.tenant || conn.tenant->no != m.tenant->no) continue;
-    if (conn.tenant->revision < m.tenant->revision) conn.tenant = m.tenant;
+    if (m.tenant->revision < conn.tenant->revision) continue;  // it has come by a later change
+    conn.tenant = m.tenant;
     if (m.tenant->disabled) {
       ended.emplace_back(c, close_code::tenant_gone);
     } else if (!has_key(*m.tenant, conn.key)) {

@@ -510,11 +510,15 @@ void gateway_loop::adopt(asio::ip::tcp::socket socket, std::string early, const 
 
 void gateway_loop::name(connection_no c, ws_connection& conn, const identity& who,
                         std::string device) {
-  // It may have been revoked while this credential was being judged.
+  // It may have been revoked while this credential was being judged, or while its 101 was being written.
   const auto tenant = shared_.tenants.find(who.tenant->no);
-  if (tenant->disabled || !has_key(*tenant, who.key))
-    hub_.close(c, tenant->disabled ? close_code::tenant_gone : close_code::revoked);
-  conn.tenant = who.tenant;
+  const user_key user{tenant->no, *who.user};
+  if (tenant->disabled) {
+    hub_.close(c, close_code::tenant_gone);
+  } else if (!has_key(*tenant, who.key) || is_revoked(user, who)) {
+    hub_.close(c, close_code::revoked);
+  }
+  conn.tenant = tenant;
   conn.user = *who.user;
   conn.key = who.key;
   conn.is_token = who.is_token;
@@ -522,9 +526,8 @@ void gateway_loop::name(connection_no c, ws_connection& conn, const identity& wh
   conn.expires_at = who.expires_at;
   conn.paused = true;
   watch_expiry(c, conn);
-  const user_key user{who.tenant->no, conn.user};
   const auto limit =
-      who.tenant->config.max_connections_per_user.value_or(options_.limits.max_connections_per_user);
+      tenant->config.max_connections_per_user.value_or(options_.limits.max_connections_per_user);
   // Registered here before anything is read (DESIGN 3.6).
   subscriptions_.add(ref_of(c), user, conn.mode);
   bus_.to_directory(std::make_shared<const actors::attach>(

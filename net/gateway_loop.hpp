@@ -213,6 +213,7 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   boost::asio::awaitable<result<identity>> authenticate_ticket(std::string token);
   /// AUTHENTICATION_ERROR if the user's credentials from before some later moment are void.
   boost::asio::awaitable<result<void>> check_not_revoked(const identity& who);
+  [[nodiscard]] bool is_revoked(const user_key& user, const identity& who) const;
   void remember_revocation(const user_key& user, std::optional<utc_time> before);
   boost::asio::awaitable<void> first_frame(connection_no c, reply_refs refs, std::string token);
   boost::asio::awaitable<void> refresh(connection_no c, reply_refs refs, std::string token);

@@ -1,5 +1,6 @@
 // rest_users.cpp: a user's credentials and connections (SPEC 3, 4).
 
+#include "net/jwt.hpp"
 #include "net/routes.hpp"
 #include "net/tickets.hpp"
 #include "protocol/hash.hpp"
@@ -11,9 +12,11 @@
 namespace parley::net {
 
 gateway_loop::response rest_ws_token(gateway_loop& g, gateway_loop::request_context& r) {
-  // Rights and expiry of the credential that asks go on in it.
+  // Rights and expiry of the credential that asks go on in it. A backend's key has no time of its own: what is revoked
+  // later is revoked for its tickets too.
+  const auto issued_at = r.who.is_token ? r.who.issued_at : g.shared().now.now();
   const auto ticket = g.shared().tickets.issue(
-      {r.who.tenant->no, *r.who.user, r.who.key, r.who.expires_at, r.who.issued_at},
+      {r.who.tenant->no, *r.who.user, r.who.key, r.who.expires_at, issued_at},
       g.shared().now.mono(), g.shared().random);
   std::string body = R"({"token":")" + ticket;
   body += R"(","expires_in":)";
@@ -27,6 +30,8 @@ gateway_loop::response rest_disconnect_user(gateway_loop& g, gateway_loop::reque
   if (!before) co_return fail(r, before.error());
   const user_id user{r.parameters[0]};
   if (!is_valid_user_id(user.view())) co_return fail(r, invalid("user_id", "not a user id"));
+  if (*before && **before > g.shared().now.now() + jwt_leeway)
+    co_return fail(r, invalid("revoke_before", "must not be in the future: nobody could come in"));
   if (*before) {
     // Stored first: what is closed must not come back with the same credential.
     store::tenant_change change{r.who.tenant->id, store::tenant_change::revoke_user{user, **before},
@@ -98,7 +103,11 @@ gateway_loop::response rest_erase_user(gateway_loop& g, gateway_loop::request_co
   const auto job = "job_" + make_hex(8, g.shared().random);
   store::tenant_change change{tenant_id{r.parameters[0]},
                               store::tenant_change::erase_user{job, user}, g.shared().now.now()};
-  auto asked = g.change_tenant(std::move(change));
+  // Behind what the tenant has queued: a room that it makes for this user just now ends too.
+  auto looking = tenant_in_path(g, r);
+  const auto tenant = co_await std::move(looking);
+  if (!tenant) co_return fail(r, tenant.error());
+  auto asked = g.change_tenant(std::move(change), (*tenant)->no);
   auto changed = co_await std::move(asked);
   if (!changed) co_return fail(r, changed.error());
   auto closing = g.disconnect({changed->no, user}, std::nullopt);

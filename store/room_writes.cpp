@@ -87,7 +87,9 @@ room_writes::room_writes(connection& db, user_names& users, room_ends& rooms, co
           "updated_at = excluded.updated_at"),
       update_last_seen_(db,
                         "UPDATE users SET last_seen = max(coalesce(last_seen, 0), ?3) "
-                        "WHERE tenant_no = ?1 AND user_id = ?2") {}
+                        "WHERE tenant_no = ?1 AND user_id = ?2 "
+                        // What an erasure has ended is told some seconds later.
+                        "AND coalesce(erased_at, 0) + 60000 < ?3") {}
 
 // ------------------------------------------------------------------------------------------------------ create_room
 

@@ -162,9 +162,10 @@ sqlite_reader::sqlite_reader(const connection_options& options, std::shared_ptr<
           "(SELECT count(*) FROM (SELECT 1 FROM users u WHERE u.tenant_no = t.tenant_no LIMIT ?3)) "
           "FROM tenants t WHERE t.tenant_no > ?1 AND t.deleted_at IS NULL ORDER BY t.tenant_no "
           "LIMIT ?2"),
-      tenant_by_key_(*db_, {"SELECT ", tenant_columns,
-                            " FROM credentials c JOIN tenants t ON t.tenant_no = c.tenant_no "
-                            "AND t.deleted_at IS NULL WHERE c.key_id = ?"}),
+      tenant_by_key_(*db_,
+                     {"SELECT ", tenant_columns,
+                      " FROM credentials c JOIN tenants t ON t.tenant_no = c.tenant_no "
+                      "AND t.deleted_at IS NULL WHERE c.key_id = ? AND c.kind = 'jwt_secret'"}),
       revoked_before_(*db_, "SELECT revoke_before FROM users WHERE tenant_no = ? AND user_id = ?"),
       job_(*db_, {"SELECT ", job_columns, " FROM jobs WHERE job_id = ?"}),
       jobs_(*db_,

@@ -162,6 +162,9 @@ write_result<void> tenant_writes::apply(const tenant_row& row, const tenant_chan
 
 write_result<void> tenant_writes::apply(const tenant_row& row, const tenant_change::erase_user& e,
                                         utc_time at) {
+  // Nothing is appended in a disabled tenant, so its memberships could not end.
+  if (row.disabled)
+    return refused(error{error_code::conflict, "the tenant is disabled: enable it first"});
   const auto user = users_.find(row.no, e.user.view());
   if (!user) return write_failed(user.error(), item_step::first);
   if (!*user) return refused(not_found("user"));

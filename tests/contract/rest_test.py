@@ -324,6 +324,8 @@ def tenants(run, world):
     if run.serves("updateTenant"):
         run(operator, "updateTenant", 200, {"name": "renamed", "config": {"rate_limit": 0}}, tenant=made["tenant_id"])
         run(operator, "updateTenant", 200, {"disabled": True}, tenant=made["tenant_id"])
+        if run.serves("eraseUser"):
+            run(operator, "eraseUser", 409, tenant=made["tenant_id"], user="ann")
         run(operator, "updateTenant", 200, {"disabled": False}, tenant=made["tenant_id"])
         run(operator, "updateTenant", 400, {"disabled": "yes"}, tenant=made["tenant_id"], field="disabled")
         run(operator, "updateTenant", 404, {"disabled": True}, tenant="tenant_0000000000000000")

@@ -6,6 +6,9 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
+#include <chrono>
+#include <ctime>
 #include <string>
 #include <thread>
 #include <vector>
@@ -40,6 +43,14 @@ std::string ticket(rest_client as) {
   REQUIRE(reply.status == 200);
   CHECK(reply.json()["expires_in"] == 60);
   return reply.json()["token"];
+}
+std::string rfc3339(std::chrono::system_clock::time_point t) {
+  const auto seconds = std::chrono::system_clock::to_time_t(t);
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  std::array<char, 32> text{};
+  const auto length = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return {text.data(), length};
 }
 /// The key id of the tenant's only credential of a kind.
 std::string key_of(const stage& s, std::string_view kind) {
@@ -271,6 +282,17 @@ TEST_SUITE("SPEC 3 who is calling, on the running node") {
       CHECK(upgrade_status(s, {.headers = {{"Authorization", "Bearer " + old_token}}}) == 401);
       CHECK(bearer(s, token(s, "ann")).get("/v1/rooms").status == 200);
       CHECK(bob.call({{"type", "ping"}})["type"] == "pong");
+      // A ticket of before is void, whoever asked for it; one of now is good.
+      const auto wst = ticket(s.user("bob"));
+      const auto soon = std::chrono::system_clock::now() + 1s;
+      CHECK(backend.post("/v1/users/bob/disconnect", {{"revoke_before", rfc3339(soon)}}).status ==
+            200);
+      CHECK(bob.await_close(5s).code == 4503);
+      CHECK(upgrade_status(s, {.query = "token=" + wst}) == 401);
+      REQUIRE(await(5s, [&] { return std::chrono::system_clock::now() > soon; }));
+      CHECK(upgrade_status(s, {.query = "token=" + ticket(s.user("bob"))}) == 101);
+      CHECK(backend.post("/v1/users/ann/disconnect", {{"revoke_before", "2999-01-01T00:00:00Z"}})
+                .json()["error"]["field"] == "revoke_before");
       CHECK(backend.post("/v1/users/ann/disconnect", {{"revoke_before", "yesterday"}})
                 .json()["error"]["field"] == "revoke_before");
       auto& node = s.node;
