@@ -23,7 +23,8 @@ namespace parley::net {
 using call_answer =
     std::variant<std::monostate, actors::room_outcome, actors::created_ptr, actors::tenant_created_ptr,
                  actors::cursors_stored_ptr, std::shared_ptr<const actors::read_result>,
-                 actors::authenticated_ptr, actors::tenant_changed_ptr, actors::disconnected>;
+                 actors::authenticated_ptr, actors::tenant_changed_ptr, actors::disconnected,
+                 actors::notification_created_ptr, actors::webhook_called_ptr>;
 
 class call_table {
  public:

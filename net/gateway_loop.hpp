@@ -91,6 +91,9 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   void on(const actors::user_revoked_ptr& m);
   void on(const actors::disconnect_user_ptr& m);
   void on(const actors::disconnected& m);
+  void on(const actors::notification_created_ptr& m);
+  void on(const actors::notification_shown_ptr& m);
+  void on(const actors::webhook_called_ptr& m);
   void on(actors::call_no call, std::shared_ptr<const actors::read_result> result);
 
   // The drain (DESIGN 6), step by step; all on the loop.
@@ -143,6 +146,10 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
       request_context& r, std::vector<std::pair<room_id, actors::send_command>> sends);
   boost::asio::awaitable<result<actors::cursors_stored_ptr>> move_cursors(
       user_key user, bool read, std::vector<std::pair<room_id, room_seq>> rooms);
+  boost::asio::awaitable<result<store::created_notification>> create_notification(
+      store::new_notification notification);
+  /// About a tenant's webhook, as the operator asks. `call.to` is filled in here. NOT_FOUND: this node has no outbox.
+  boost::asio::awaitable<result<actors::webhook_report>> call_webhook(actors::webhook_call call);
   /// `GET /ws`: the handshake's answer; after it the socket is a connection of this gateway.
   response upgrade(request_context& r);
 
