@@ -85,4 +85,20 @@ std::string chatapi_views_v1() {
          live_rooms + " AND r.room_no=n.room_no JOIN users u ON u.user_no=n.user_no;\n";
 }
 
+std::string chatapi_views_v4() {
+  const std::string live = " JOIN tenants t ON t.tenant_no=n.tenant_no AND t.deleted_at IS NULL";
+  return "CREATE VIEW chatapi_notifications(notification_id,tenant_id,topic,payload,created_at,"
+         "status,attempts,last_attempt_at) AS SELECT " +
+         uuid_text("n.notification_id") + ",t.tenant_id,n.topic,coalesce(n.payload,'null')," +
+         date_time("n.created_at") +
+         ",CASE n.state WHEN 1 THEN 'pending' WHEN 2 THEN 'delivered' ELSE 'dead' END,n.attempts," +
+         date_time("n.last_attempt_at") + " FROM notifications n" + live +
+         ";\n"
+
+         "CREATE VIEW chatapi_notification_subscriptions(tenant_id,subscriber_id,topic,created_at)"
+         " AS SELECT t.tenant_id,u.user_id,n.topic," +
+         date_time("n.created_at") + " FROM notification_subscriptions n" + live +
+         " JOIN users u ON u.user_no=n.user_no;\n";
+}
+
 }  // namespace parley::store

@@ -205,10 +205,124 @@ CREATE INDEX jobs_running ON jobs(job_no) WHERE state = 1;
 )sql";
 }
 
-constexpr std::array<migration, 3> steps{{
+// A lane is what is delivered in order: a room's number; below 0 a user's, by hash; 0 the tenant's own. In a lane rows go by
+// (place, outbox_no). Of a log entry `place` is its id; of all else the log's position when the row was made.
+// `event_id`: 16 bytes, the same for the same event of the same cause.
+std::string add_events_notifications_and_dead_letters() {
+  return std::string{R"sql(
+CREATE TABLE reader_positions(
+  name TEXT NOT NULL PRIMARY KEY,      -- 'events', 'offline'
+  id INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE endpoint_state(
+  tenant_no INTEGER PRIMARY KEY,
+  url TEXT NOT NULL,
+  events INTEGER NOT NULL,
+  format INTEGER NOT NULL,
+  since_id INTEGER NOT NULL,
+  queued INTEGER NOT NULL DEFAULT 0,
+  delivered INTEGER NOT NULL DEFAULT 0,
+  given_up INTEGER NOT NULL DEFAULT 0,
+  dropped INTEGER NOT NULL DEFAULT 0,
+  disabled_at INTEGER,
+  why TEXT NOT NULL DEFAULT '',
+  last_success_at INTEGER,
+  last_failure_at INTEGER,
+  last_error TEXT NOT NULL DEFAULT '',
+  replay_from INTEGER NOT NULL DEFAULT 0,
+  replay_to INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE outbox(
+  outbox_no INTEGER PRIMARY KEY AUTOINCREMENT,
+  tenant_no INTEGER NOT NULL,
+  lane INTEGER NOT NULL,
+  place INTEGER NOT NULL,
+  type INTEGER NOT NULL,
+  log_id INTEGER NOT NULL DEFAULT 0,
+  recipient_no INTEGER,
+  event_id BLOB NOT NULL,
+  data TEXT,
+  at INTEGER NOT NULL,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  next_at INTEGER NOT NULL DEFAULT 0,
+  last_attempt_at INTEGER,
+  error TEXT
+) STRICT;
+CREATE INDEX outbox_by_lane ON outbox(tenant_no, lane, place, outbox_no);
+
+CREATE TABLE dead_letters(
+  dead_no INTEGER PRIMARY KEY AUTOINCREMENT,
+  tenant_no INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  lane INTEGER NOT NULL DEFAULT 0,
+  type INTEGER NOT NULL DEFAULT 0,
+  log_id INTEGER NOT NULL DEFAULT 0,
+  recipient_no INTEGER,
+  event_id BLOB,
+  data TEXT,
+  at INTEGER NOT NULL,
+  notification_no INTEGER,             -- this and the next two: of notifications
+  ttl_ms INTEGER,
+  recipients TEXT,                     -- a JSON array of users' numbers
+  attempts INTEGER NOT NULL,
+  last_attempt_at INTEGER,
+  error TEXT NOT NULL,
+  created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX dead_letters_by_tenant ON dead_letters(tenant_no, dead_no);
+
+CREATE TABLE notifications(
+  notification_no INTEGER PRIMARY KEY AUTOINCREMENT,
+  tenant_no INTEGER NOT NULL,
+  notification_id BLOB NOT NULL,
+  topic TEXT NOT NULL,
+  payload TEXT,
+  room_no INTEGER,
+  targets INTEGER NOT NULL,
+  state INTEGER NOT NULL DEFAULT 1,    -- 1 waits, 2 done (all have it; payload gone), 3 dead (past its time; payload stays)
+  attempts INTEGER NOT NULL DEFAULT 0,
+  last_attempt_at INTEGER,
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX notifications_by_id ON notifications(tenant_no, notification_id);
+CREATE INDEX notifications_by_time ON notifications(expires_at) WHERE state = 1;
+CREATE INDEX notifications_of_rooms ON notifications(tenant_no, notification_no)
+  WHERE room_no IS NOT NULL AND state = 1;
+
+CREATE TABLE notification_pending(
+  tenant_no INTEGER NOT NULL,
+  user_no INTEGER NOT NULL,
+  notification_no INTEGER NOT NULL,
+  PRIMARY KEY(tenant_no, user_no, notification_no)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX notification_pending_by_no ON notification_pending(notification_no);
+
+CREATE TABLE notification_acks(
+  notification_no INTEGER NOT NULL,
+  user_no INTEGER NOT NULL,
+  PRIMARY KEY(notification_no, user_no)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE notification_subscriptions(
+  tenant_no INTEGER NOT NULL,
+  user_no INTEGER NOT NULL,
+  topic TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY(tenant_no, user_no, topic)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX notification_subscriptions_by_topic
+  ON notification_subscriptions(tenant_no, topic, user_no);
+)sql"} + chatapi_views_v4();
+}
+
+constexpr std::array<migration, 4> steps{{
     {1, "the log", &create_the_log_and_its_views},
     {2, "keys of calls that changed nothing", &add_answered_at},
     {3, "changes of tenants, and jobs", &add_tenant_changes_and_jobs},
+    {4, "events, notifications, dead letters", &add_events_notifications_and_dead_letters},
 }};
 
 constexpr bool numbered_without_gap() {
