@@ -251,6 +251,15 @@ CREATE TABLE outbox(
   error TEXT
 ) STRICT;
 CREATE INDEX outbox_by_lane ON outbox(tenant_no, lane, place, outbox_no);
+CREATE INDEX outbox_by_age ON outbox(tenant_no);
+
+CREATE TABLE outbox_chores(
+  tenant_no INTEGER NOT NULL,
+  chore INTEGER NOT NULL,              -- 1 drop rows of the outbox, 2 queue dead letters again
+  upto INTEGER NOT NULL,               -- their numbers
+  place INTEGER NOT NULL DEFAULT 0,    -- it is done up to here
+  PRIMARY KEY(tenant_no, chore)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE dead_letters(
   dead_no INTEGER PRIMARY KEY AUTOINCREMENT,
