@@ -64,12 +64,7 @@ db_failure damaged(std::string text) { return {SQLITE_CORRUPT, std::move(text), 
 // ---------------------------------------------------------------------------------------------------------------------
 
 statement::statement(connection& db, std::string_view sql) : db_(&db) {
-  const int rc = sqlite3_prepare_v3(db.handle(), sql.data(), static_cast<int>(sql.size()),
-                                    SQLITE_PREPARE_PERSISTENT, &stmt_, nullptr);
-  if (rc != SQLITE_OK) {
-    db.note_failure(rc);
-    throw db_exception{db.last_failure()};
-  }
+  if (!prepare(sql)) throw db_exception{db.last_failure()};
 }
 
 statement::statement(connection& db, std::initializer_list<std::string_view> sql)
@@ -82,6 +77,7 @@ statement::statement(connection& db, std::initializer_list<std::string_view> sql
 statement& statement::operator=(statement&& other) noexcept {
   std::swap(stmt_, other.stmt_);
   std::swap(db_, other.db_);
+  std::swap(unprepared_, other.unprepared_);
   return *this;
 }
 
@@ -98,7 +94,15 @@ void statement::bind(int i, blob_view v) {
   sqlite3_bind_blob64(stmt_, i, v.data == nullptr ? "" : v.data, v.size, SQLITE_STATIC);
 }
 
+bool statement::prepare(std::string_view sql) {
+  const int rc = sqlite3_prepare_v3(db_->handle(), sql.data(), static_cast<int>(sql.size()),
+                                    SQLITE_PREPARE_PERSISTENT, &stmt_, nullptr);
+  if (rc != SQLITE_OK) db_->note_failure(rc);
+  return rc == SQLITE_OK;
+}
+
 bool statement::run_bound() {
+  if (stmt_ == nullptr) return false;
   const int rc = sqlite3_step(stmt_);
   if (rc == SQLITE_DONE) [[likely]] {
     sqlite3_reset(stmt_);
@@ -113,6 +117,10 @@ bool statement::run_bound() {
 void statement::reset() { sqlite3_reset(stmt_); }
 
 bool statement::rows::next() {
+  if (s_->stmt_ == nullptr) {
+    failed_ = true;
+    return false;
+  }
   const int rc = sqlite3_step(s_->stmt_);
   if (rc == SQLITE_ROW) return true;
   if (rc != SQLITE_DONE) {

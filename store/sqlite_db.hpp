@@ -82,17 +82,25 @@ blob_view blob_of(const std::array<std::uint8_t, N>& bytes) {
 
 class connection;
 
+/// SQL that is prepared when its statement is first run: for what is seldom asked, and no start should wait for. What
+/// preparing it fails with is what running it fails with.
+struct lazily {
+  std::string sql;
+};
+
 /// One prepared statement, kept and used again.
 class statement {
  public:
   statement() = default;
   /// Throws db_exception.
   statement(connection& db, std::string_view sql);
+  statement(connection& db, lazily later) : db_(&db), unprepared_(std::move(later.sql)) {}
   /// The parts, one after the other.
   statement(connection& db, std::initializer_list<std::string_view> sql);
   statement(statement&& other) noexcept
       : stmt_(std::exchange(other.stmt_, nullptr)),
-        db_(std::exchange(other.db_, nullptr)) {}
+        db_(std::exchange(other.db_, nullptr)),
+        unprepared_(std::move(other.unprepared_)) {}
   statement& operator=(statement&& other) noexcept;
   ~statement();
 
@@ -154,6 +162,7 @@ class statement {
  private:
   template <class... Args>
   void bind_all(const Args&... args) {
+    if (stmt_ == nullptr && !prepare(unprepared_)) return;
     int i = 0;
     (bind(++i, args), ...);
   }
@@ -186,11 +195,13 @@ class statement {
     bind(i, *v);
   }
 
+  [[nodiscard]] bool prepare(std::string_view sql);
   [[nodiscard]] bool run_bound();
   void reset();
 
   sqlite3_stmt* stmt_ = nullptr;
   connection* db_ = nullptr;
+  std::string unprepared_;
 };
 
 struct connection_options {
