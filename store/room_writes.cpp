@@ -13,26 +13,24 @@ error conflict(std::string message, std::string field) {
   return {.code = error_code::conflict, .message = std::move(message), .field = std::move(field)};
 }
 
-/// The backend has no user, and its own key space.
-constexpr user_no backend_scope{0};
+keyed keyed_room(const new_room& room, user_no scope) {
+  return {.tenant = room.tenant,
+          .scope = scope,
+          .call = keyed_call::create_room,
+          .key = room.key->key,
+          .body = room.key->body,
+          .at = room.created_at};
+}
 
 }  // namespace
 
-room_writes::room_writes(connection& db, user_names& users, room_ends& rooms, const clock& now,
-                         std::chrono::milliseconds idempotency_ttl)
+room_writes::room_writes(connection& db, user_names& users, room_ends& rooms, call_keys& keys,
+                         const clock& now)
     : db_(db),
       users_(users),
       rooms_(rooms),
+      keys_(keys),
       clock_(now),
-      idempotency_ttl_(idempotency_ttl),
-      select_call_key_(db,
-                       "SELECT call, body, result_no FROM call_keys WHERE tenant_no = ? "
-                       "AND scope_no = ? AND key = ? AND created_at >= ?"),
-      // OR REPLACE: one that is past its time and not yet swept.
-      insert_call_key_(db,
-                       "INSERT "
-                       "OR REPLACE INTO call_keys(tenant_no, scope_no, key, call, body, "
-                       "result_no, created_at) VALUES(?, ?, ?, ?, ?, ?, ?)"),
       select_dm_(
           db,
           // One whose other half was erased is no dm of the pair any more.
@@ -94,16 +92,16 @@ room_writes::room_writes(connection& db, user_names& users, room_ends& rooms, co
 // ------------------------------------------------------------------------------------------------------ create_room
 
 write_result<created_room> room_writes::create_room(const new_room& room) {
-  user_no scope = backend_scope;
+  user_no scope = backend_no;
   if (room.key) {
     if (!room.key->scope.empty()) {
       auto user = users_.intern(room.tenant, room.key->scope.view());
       if (!user) return write_failed(user.error(), item_step::first);
       scope = *user;
     }
-    auto used = find_call_key(room, scope);
+    auto used = keys_.find(keyed_room(room, scope));
     if (!used) return used.error();
-    if (*used) return existing(**used, true);
+    if (*used) return existing(room_no{**used}, true);
   }
   std::optional<std::string> key;
   if (room.type == room_type::dm) {
@@ -120,21 +118,6 @@ write_result<created_room> room_writes::create_room(const new_room& room) {
   return insert_room(room, key, scope);
 }
 
-write_result<std::optional<room_no>> room_writes::find_call_key(const new_room& room, user_no scope) {
-  const new_room::call_key& key = *room.key;
-  auto q = select_call_key_.query(room.tenant, scope, key.key, room.created_at - idempotency_ttl_);
-  if (!q.next()) {
-    if (q.failed()) return write_failed(db_.last_failure(), item_step::first);
-    return std::optional<room_no>{};
-  }
-  const bool same = q.integer(0) == static_cast<std::int64_t>(keyed_call::create_room) &&
-                    hash128{q.bytes<16>(1)} == key.body;
-  if (!same) {
-    return refused(conflict("the key was used for another call", "idempotency_key"));
-  }
-  return std::optional{q.number<room_no>(2)};
-}
-
 write_result<std::optional<room_no>> room_writes::find_dm(const new_room& room,
                                                           const std::string& key) {
   auto q = select_dm_.query(room.tenant, key);
@@ -145,11 +128,7 @@ write_result<std::optional<room_no>> room_writes::find_dm(const new_room& room,
 
 write_result<void> room_writes::store_call_key(const new_room& room, user_no scope, room_no made) {
   if (!room.key) return {};
-  if (!insert_call_key_.run(room.tenant, scope, room.key->key, keyed_call::create_room,
-                            room.key->body, made, room.created_at)) {
-    return write_failed(db_.last_failure(), item_step::later);
-  }
-  return {};
+  return keys_.put(keyed_room(room, scope), made.value);
 }
 
 write_result<created_room> room_writes::existing(room_no no, bool replayed) {

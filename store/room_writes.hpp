@@ -4,6 +4,7 @@
 /// Owner      the writer, inside its transaction (open_room: also outside).
 
 #include "store/bounded_cache.hpp"
+#include "store/call_keys.hpp"
 #include "store/room_ends.hpp"
 #include "store/room_rows.hpp"
 #include "store/sqlite_db.hpp"
@@ -22,8 +23,8 @@ class room_writes {
  public:
   static constexpr std::size_t tenants_counted_max = 4096;  // a few dozen bytes each
   /// Throws db_exception.
-  room_writes(connection& db, user_names& users, room_ends& rooms, const clock& now,
-              std::chrono::milliseconds idempotency_ttl);
+  room_writes(connection& db, user_names& users, room_ends& rooms, call_keys& keys,
+              const clock& now);
 
   write_result<created_room> create_room(const new_room& room);
   write_result<room_seq> delete_room(tenant_no tenant, room_no room, utc_time at);
@@ -37,8 +38,6 @@ class room_writes {
  private:
   using members_of_new_room = std::vector<std::pair<user_no, member_row>>;
 
-  /// The room that a used call key made, or nullopt; a key used for something else is refused.
-  write_result<std::optional<room_no>> find_call_key(const new_room& room, user_no scope);
   write_result<std::optional<room_no>> find_dm(const new_room& room, const std::string& key);
   write_result<void> store_call_key(const new_room& room, user_no scope, room_no made);
   write_result<members_of_new_room> intern_members(const new_room& room);
@@ -53,13 +52,11 @@ class room_writes {
   connection& db_;
   user_names& users_;
   room_ends& rooms_;
+  call_keys& keys_;
   const clock& clock_;
-  std::chrono::milliseconds idempotency_ttl_;
   /// Live rooms of tenants that have a limit on them, as the transaction sees them.
   bounded_cache<tenant_no, std::int64_t> room_counts_{tenants_counted_max};
 
-  statement select_call_key_;
-  statement insert_call_key_;
   statement select_dm_;
   statement count_memberships_;
   statement count_rooms_;

@@ -11,6 +11,7 @@
 /// Invariants commit() has returned success ⇒ the rows are durable as `durability` says, and nothing that was refused is
 ///            among them. A transaction that is told to be rolled back can't come back: not after a crash either.
 
+#include "store/call_keys.hpp"
 #include "store/checkpointer.hpp"
 #include "store/commit_chain.hpp"
 #include "store/high_water_mark.hpp"
@@ -105,6 +106,7 @@ class sqlite_writer final : public writer {
   user_names users_;
   room_ends rooms_;
   log_appender log_;
+  call_keys call_keys_;
   room_writes room_writes_;
   tenant_writes tenants_;
   sweeper sweeper_;
