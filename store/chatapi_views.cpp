@@ -95,8 +95,10 @@ std::string chatapi_views_v4() {
          date_time("n.last_attempt_at") + " FROM notifications n" + live +
          ";\n"
 
-         "CREATE VIEW chatapi_notification_subscriptions(tenant_id,subscriber_id,topic,created_at)"
-         " AS SELECT t.tenant_id,u.user_id,n.topic," +
+         "CREATE VIEW chatapi_notification_subscriptions(id,tenant_id,subscriber_id,topic,endpoint,"
+         "metadata,created_at) AS SELECT"
+         " row_number() OVER (ORDER BY n.tenant_no,n.user_no,n.topic),t.tenant_id,u.user_id,"
+         "n.topic,NULL,NULL," +
          date_time("n.created_at") + " FROM notification_subscriptions n" + live +
          " JOIN users u ON u.user_no=n.user_no;\n";
 }

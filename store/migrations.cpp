@@ -287,19 +287,21 @@ CREATE TABLE notifications(
   tenant_no INTEGER NOT NULL,
   notification_id BLOB NOT NULL,
   topic TEXT NOT NULL,
-  payload TEXT,
   room_no INTEGER,
   targets INTEGER NOT NULL,
   state INTEGER NOT NULL DEFAULT 1,    -- 1 waits, 2 done (all have it; payload gone), 3 dead (past its time; payload stays)
   attempts INTEGER NOT NULL DEFAULT 0,
   last_attempt_at INTEGER,
   created_at INTEGER NOT NULL,
-  expires_at INTEGER NOT NULL
+  expires_at INTEGER NOT NULL,
+  payload TEXT                         -- the last: mostly a row is read without it
 ) STRICT;
 CREATE UNIQUE INDEX notifications_by_id ON notifications(tenant_no, notification_id);
 CREATE INDEX notifications_by_time ON notifications(expires_at) WHERE state = 1;
-CREATE INDEX notifications_of_rooms ON notifications(tenant_no, notification_no)
+CREATE INDEX notifications_of_rooms
+  ON notifications(tenant_no, room_no, notification_no, created_at, expires_at)
   WHERE room_no IS NOT NULL AND state = 1;
+CREATE INDEX notifications_done ON notifications(created_at) WHERE state = 2;
 
 CREATE TABLE notification_pending(
   tenant_no INTEGER NOT NULL,
