@@ -39,9 +39,8 @@ std::optional<dead_no> parse_dead_letter_id(std::string_view id) {
 
 std::string dead_letter_id(dead_no no) { return std::to_string(no.value); }
 
-dead_letters::dead_letters(connection& db, notification_writes& notifications)
+dead_letters::dead_letters(connection& db)
     : db_(db),
-      notifications_(notifications),
       insert_(db, lazily{"INSERT INTO dead_letters(tenant_no, kind, lane, type, log_id, "
                          "recipient_no, event_id, data, at, notification_no, ttl_ms, recipients, "
                          "attempts, last_attempt_at, error, created_at) "
@@ -57,7 +56,10 @@ dead_letters::dead_letters(connection& db, notification_writes& notifications)
                                "ORDER BY dead_no LIMIT ?"}),
       count_(db, lazily{"SELECT count(*) FROM (SELECT 1 FROM dead_letters WHERE tenant_no = ? "
                         "LIMIT ?)"}),
-      delete_(db, lazily{"DELETE FROM dead_letters WHERE dead_no = ?"}) {}
+      delete_(db, lazily{"DELETE FROM dead_letters WHERE dead_no = ?"}),
+      // Nobody can retry it any more.
+      end_notification_(db, lazily{"UPDATE notifications SET state = 2, payload = NULL "
+                                   "WHERE notification_no = ? AND state = 3"}) {}
 
 write_result<void> dead_letters::bury(const dead_row& r) {
   std::optional<blob_view> event_id;
@@ -121,10 +123,13 @@ write_result<void> dead_letters::take(const dead_row& row) {
 }
 
 write_result<void> dead_letters::let_go(const dead_row& row) {
-  if (row.notification) {
-    if (auto gone = notifications_.letter_gone(*row.notification); !gone) return gone;
-  }
+  if (!end_notification(row.notification))
+    return write_failed(db_.last_failure(), item_step::later);
   return take(row);
+}
+
+bool dead_letters::end_notification(const std::optional<notification_no>& notification) {
+  return !notification || end_notification_.run(*notification);
 }
 
 db_result<std::int64_t> dead_letters::prune(utc_time before, std::int64_t max_rows) {
@@ -142,8 +147,7 @@ db_result<std::int64_t> dead_letters::prune(utc_time before, std::int64_t max_ro
   transaction t{db_};
   if (!t.begin()) return db_.last_failure();
   for (const auto& [no, notification] : old) {
-    const bool gone = !notification || notifications_.letter_gone(*notification);
-    if (!gone || !delete_.run(no)) return db_.last_failure();
+    if (!end_notification(notification) || !delete_.run(no)) return db_.last_failure();
   }
   if (!t.commit()) return db_.last_failure();
   return static_cast<std::int64_t>(old.size());

@@ -8,7 +8,6 @@
 ///            something, at most 4,096 (a few dozen bytes each).
 
 #include "store/bounded_cache.hpp"
-#include "store/notification_writes.hpp"
 #include "store/outbox.hpp"
 #include "store/sqlite_db.hpp"
 #include "store/store.hpp"
@@ -55,7 +54,7 @@ class dead_letters {
  public:
   static constexpr std::size_t tenants_counted_max = 4096;
   /// Throws db_exception.
-  dead_letters(connection& db, notification_writes& notifications);
+  explicit dead_letters(connection& db);
 
   /// Not the first statement of its item.
   write_result<void> bury(const dead_row& row);
@@ -78,9 +77,9 @@ class dead_letters {
  private:
   write_result<void> keep_bound(tenant_no tenant);
   static dead_row row_of(const statement::rows& row);
+  [[nodiscard]] bool end_notification(const std::optional<notification_no>& notification);
 
   connection& db_;
-  notification_writes& notifications_;
   bounded_cache<tenant_no, std::int64_t> counts_{tenants_counted_max};
 
   statement insert_;
@@ -91,6 +90,7 @@ class dead_letters {
   statement select_first_;
   statement count_;
   statement delete_;
+  statement end_notification_;
 };
 
 }  // namespace parley::store

@@ -34,12 +34,11 @@ std::optional<std::string_view> null_if_empty(std::string_view text) {
 
 }  // namespace
 
-outbox_writes::outbox_writes(connection& db, const log_appender& log,
-                             notification_writes& notifications, std::int64_t max_events)
+outbox_writes::outbox_writes(connection& db, const log_appender& log, std::int64_t max_events)
     : db_(db),
       log_(log),
       max_events_(max_events),
-      letters_(db, notifications),
+      letters_(db),
       id_prefix_(db.text_or_throw("SELECT hex(v) FROM meta WHERE k = 'database_id'") + '/' +
                  db.text_or_throw("SELECT v FROM meta WHERE k = 'epoch'") + '/'),
       next_(db.integer_or_throw("SELECT coalesce((SELECT seq FROM sqlite_sequence "

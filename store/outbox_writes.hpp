@@ -26,8 +26,7 @@ namespace parley::store {
 class outbox_writes {
  public:
   /// Throws db_exception.
-  outbox_writes(connection& db, const log_appender& log, notification_writes& notifications,
-                std::int64_t max_events);
+  outbox_writes(connection& db, const log_appender& log, std::int64_t max_events);
 
   // Endpoints.
   /// The tenant has this configuration from now on: its endpoint is made, changed, enabled again or removed.
