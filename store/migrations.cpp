@@ -293,6 +293,7 @@ CREATE TABLE notifications(
   attempts INTEGER NOT NULL DEFAULT 0,
   last_attempt_at INTEGER,
   created_at INTEGER NOT NULL,
+  ttl_ms INTEGER NOT NULL,
   expires_at INTEGER NOT NULL,
   payload TEXT                         -- the last: mostly a row is read without it
 ) STRICT;

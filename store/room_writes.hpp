@@ -5,6 +5,7 @@
 
 #include "store/bounded_cache.hpp"
 #include "store/call_keys.hpp"
+#include "store/outbox_writes.hpp"
 #include "store/room_ends.hpp"
 #include "store/room_rows.hpp"
 #include "store/sqlite_db.hpp"
@@ -24,7 +25,7 @@ class room_writes {
   static constexpr std::size_t tenants_counted_max = 4096;  // a few dozen bytes each
   /// Throws db_exception.
   room_writes(connection& db, user_names& users, room_ends& rooms, call_keys& keys,
-              const clock& now);
+              outbox_writes& outbox, const clock& now);
 
   write_result<created_room> create_room(const new_room& room);
   write_result<room_seq> delete_room(tenant_no tenant, room_no room, utc_time at);
@@ -45,6 +46,8 @@ class room_writes {
   write_result<void> check_tenant_limit(const new_room& room);
   write_result<created_room> insert_room(const new_room& room,
                                          const std::optional<std::string>& dm_key, user_no scope);
+  /// An event about the room that is not in its log.
+  write_result<void> tell(event_type type, tenant_no tenant, room_no room, utc_time at);
   write_result<created_room> existing(room_no no, bool replayed);
   write_result<std::vector<member_row>> members_of(room_no no);
   write_result<std::vector<used_key>> keys_of(room_no no, utc_time since);
@@ -53,6 +56,7 @@ class room_writes {
   user_names& users_;
   room_ends& rooms_;
   call_keys& keys_;
+  outbox_writes& outbox_;
   const clock& clock_;
   /// Live rooms of tenants that have a limit on them, as the transaction sees them.
   bounded_cache<tenant_no, std::int64_t> room_counts_{tenants_counted_max};
