@@ -3,6 +3,8 @@
 #include "protocol/limits.hpp"
 #include "store/write_failure.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include <charconv>
 #include <vector>
 
@@ -38,6 +40,16 @@ std::optional<dead_no> parse_dead_letter_id(std::string_view id) {
 }
 
 std::string dead_letter_id(dead_no no) { return std::to_string(no.value); }
+
+std::vector<user_no> parse_recipients(std::string_view json) {
+  std::vector<user_no> out;
+  const auto numbers = nlohmann::json::parse(json, nullptr, false);
+  if (!numbers.is_array()) return out;
+  for (const auto& n : numbers) {
+    if (n.is_number_integer()) out.emplace_back(n.get<std::int64_t>());
+  }
+  return out;
+}
 
 dead_letters::dead_letters(connection& db)
     : db_(db),

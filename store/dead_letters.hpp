@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace parley::store {
 
@@ -49,6 +50,8 @@ struct dead_row {
 /// As operators name it; nullopt: of no such form.
 [[nodiscard]] std::optional<dead_no> parse_dead_letter_id(std::string_view id);
 [[nodiscard]] std::string dead_letter_id(dead_no no);
+/// Of the column `recipients`; what is no number is passed over.
+[[nodiscard]] std::vector<user_no> parse_recipients(std::string_view json);
 
 class dead_letters {
  public:

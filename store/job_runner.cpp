@@ -21,10 +21,12 @@ constexpr int jobs_looked_at = 16;
 
 }  // namespace
 
-job_runner::job_runner(connection& db, user_names& users, room_ends& rooms, const clock& now)
+job_runner::job_runner(connection& db, user_names& users, room_ends& rooms,
+                       notification_writes& notifications, const clock& now)
     : db_(db),
       users_(users),
       rooms_(rooms),
+      notifications_(notifications),
       clock_(now),
       select_job_(db,
                   "SELECT job_no, kind, tenant_no, subject, done, total, step, place_room, "
@@ -298,6 +300,8 @@ job_runner::step_result job_runner::clear_room(job& j, room_no room) {
 job_runner::step_result job_runner::clear_tenant(job& j) {
   if (auto keys = done(delete_call_keys_.run(j.tenant, rows_a_step)); !keys || *keys > 0)
     return keys;
+  if (auto rows = notifications_.clear_tenant(j.tenant, rows_a_step); !rows || *rows > 0)
+    return rows;
   if (auto users = done(delete_users_.run(j.tenant, rows_a_step)); !users || *users > 0)
     return users;
   if (auto gone = done(delete_credentials_.run(j.tenant)); !gone) return gone;
@@ -442,6 +446,8 @@ job_runner::step_result job_runner::erase_person(job& j) {
   const user_no user = **found;
   auto keys = done(delete_call_keys_of_user_.run(j.tenant, user, rows_a_step));
   if (!keys || *keys > 0) return keys;
+  auto waiting = notifications_.erase_user(j.tenant, user, rows_a_step);
+  if (!waiting || *waiting > 0) return waiting;
   if (auto erased = done(erase_user_.run(user, clock_.now())); !erased) return erased;
   j.end(job_state::done);
   return 1;

@@ -14,6 +14,7 @@
 ///            docs/store-format.md.
 
 #include "protocol/seams.hpp"
+#include "store/notification_writes.hpp"
 #include "store/room_ends.hpp"
 #include "store/sqlite_db.hpp"
 #include "store/store.hpp"
@@ -37,7 +38,8 @@ class job_runner {
   static constexpr std::chrono::seconds departure_retry{5};
 
   /// Throws db_exception.
-  job_runner(connection& db, user_names& users, room_ends& rooms, const clock& now);
+  job_runner(connection& db, user_names& users, room_ends& rooms,
+             notification_writes& notifications, const clock& now);
 
   /// There may be a job that was not there before.
   void wake() { idle_ = false; }
@@ -103,6 +105,7 @@ class job_runner {
   connection& db_;
   user_names& users_;
   room_ends& rooms_;
+  notification_writes& notifications_;
   const clock& clock_;
 
   bool idle_ = false;

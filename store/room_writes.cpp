@@ -25,11 +25,12 @@ keyed keyed_room(const new_room& room, user_no scope) {
 }  // namespace
 
 room_writes::room_writes(connection& db, user_names& users, room_ends& rooms, call_keys& keys,
-                         const clock& now)
+                         outbox_writes& outbox, const clock& now)
     : db_(db),
       users_(users),
       rooms_(rooms),
       keys_(keys),
+      outbox_(outbox),
       clock_(now),
       select_dm_(
           db,
@@ -222,6 +223,8 @@ write_result<created_room> room_writes::insert_room(const new_room& room,
     out.members.push_back(row);
   }
   if (auto stored = store_call_key(room, scope, out.no); !stored) return stored.error();
+  if (auto told = tell(event_type::room_created, room.tenant, out.no, room.created_at); !told)
+    return told.error();
   rooms_.put(out.no, room.id, {room.tenant, room_seq{0}, true});
   if (auto* count = room_counts_.find(room.tenant)) ++*count;
 
@@ -238,6 +241,15 @@ write_result<created_room> room_writes::insert_room(const new_room& room,
   return out;
 }
 
+write_result<void> room_writes::tell(event_type type, tenant_no tenant, room_no room, utc_time at) {
+  outbox_row row;
+  row.tenant = tenant;
+  row.lane = lane_no{room.value};
+  row.type = type;
+  row.at = at;
+  return outbox_.add(row);
+}
+
 // ------------------------------------------------------------------------------------------------- delete and open
 
 write_result<room_seq> room_writes::delete_room(tenant_no tenant, room_no room, utc_time at) {
@@ -249,6 +261,7 @@ write_result<room_seq> room_writes::delete_room(tenant_no tenant, room_no room, 
     return write_failed(db_.last_failure(), item_step::first);
   }
   if (db_.changes() != 1) return inconsistent("there was nothing to delete a room");
+  if (auto told = tell(event_type::room_deleted, tenant, room, at); !told) return told.error();
   rooms_.gone(room);
   if (auto* count = room_counts_.find(tenant)) --*count;
   return last;

@@ -28,11 +28,14 @@ sqlite_writer::sqlite_writer(std::unique_ptr<connection> db, const sqlite_option
       rooms_(*db_, rooms_in_memory),
       log_(*db_, users_, rooms_, next_id, options.idempotency_ttl),
       call_keys_(*db_, options.idempotency_ttl),
-      room_writes_(*db_, users_, rooms_, call_keys_, now),
-      tenants_(*db_, users_),
+      notifications_(*db_, users_, rooms_, call_keys_, now),
+      outbox_(*db_, log_, options.outbox_max_events),
+      room_writes_(*db_, users_, rooms_, call_keys_, outbox_, now),
+      tenants_(*db_, users_, outbox_, notifications_),
       sweeper_(*db_, options.idempotency_ttl),
-      jobs_(*db_, users_, rooms_, now),
+      jobs_(*db_, users_, rooms_, notifications_, now),
       retention_(*db_, rooms_, now, {options.message_retention, options.worker_interval}),
+      chores_(*db_, outbox_, now),
       checkpointer_(*db_, gate, now, {options.checkpoint_pages, options.wal_limit_pages}),
       last_(last),
       marked_(marked),
@@ -124,6 +127,31 @@ write_result<void> sqlite_writer::store_key_used(tenant_no tenant, const key_id&
   return item<void>([&] { return tenants_.store_key_used(tenant, key, at); });
 }
 
+write_result<void> sqlite_writer::apply(const outbox_batch& batch) {
+  return item<void>([&] { return outbox_.apply(batch); });
+}
+write_result<created_notification> sqlite_writer::create_notification(const new_notification& n) {
+  return item_of<created_notification>(n.tenant, [&] { return notifications_.create(n); });
+}
+write_result<void> sqlite_writer::acknowledge(const user_key& user,
+                                              const std::vector<uuid>& notifications) {
+  return item_of<void>(user.tenant, [&] { return notifications_.acknowledge(user, notifications); });
+}
+write_result<void> sqlite_writer::attempted(
+    tenant_no tenant, const std::vector<std::pair<uuid, std::uint32_t>>& written, utc_time at) {
+  return item<void>([&] { return notifications_.attempted(tenant, written, at); });
+}
+
+outbox_writer::counts sqlite_writer::outbox_counts() const {
+  counts out = outbox_.counted();
+  const auto& n = notifications_.counted();
+  out.notifications_created = n.created;
+  out.notifications_acknowledged = n.acknowledged;
+  out.notifications_expired = n.expired;
+  out.dead_letters += n.dead_letters;
+  return out;
+}
+
 write_result<std::optional<opened_room>> sqlite_writer::open_room(tenant_no tenant, room_id room,
                                                                   utc_time keys_since) {
   const auto open = [&]() -> write_result<std::optional<opened_room>> {
@@ -161,6 +189,8 @@ write_result<commit_no> sqlite_writer::commit() {
   if (!commit_.run()) return commit_failed(db_->last_failure());
   state_ = state::idle;
   last_ = next;
+  notifications_.committed();
+  outbox_.committed();
   if (planted_defect("key_outside_transaction") && !log_.write_held_back_keys()) {
     return die(outcome_unknown(db_->last_failure()));
   }
@@ -217,6 +247,8 @@ void sqlite_writer::undo() {
   rooms_.forget_all();
   tenants_.forget_all();
   room_writes_.forget_counts();
+  notifications_.undone();
+  outbox_.undone();
   if (!db_->in_transaction()) return;
   if (rollback_.run() || !db_->in_transaction()) return;
   die(outcome_unknown(db_->last_failure()));  // neither committed nor undone: there is nothing left to try
@@ -250,6 +282,11 @@ write_result<void> sqlite_writer::maintain(mono_time now, utc_time utc) {
   // One piece at most: each holds the writer for milliseconds, and rests longer than the other takes.
   if (jobs_.due(now)) {
     const auto wrote = piece_of(jobs_, now);
+    if (!wrote) return wrote.error();
+    if (*wrote) return {};
+  }
+  if (chores_.due(now)) {
+    const auto wrote = piece_of(chores_, now);
     if (!wrote) return wrote.error();
     if (*wrote) return {};
   }
@@ -292,7 +329,7 @@ write_result<bool> sqlite_writer::piece_of(Work& work, mono_time now) {
 job_news sqlite_writer::take_job_news() {
   job_news news = jobs_.take_news();
   for (auto& trimmed : retention_.take_trimmed()) news.rewritten.push_back(std::move(trimmed));
-  news.more = news.more || retention_.goes_on();
+  news.more = news.more || retention_.goes_on() || chores_.goes_on();
   return news;
 }
 

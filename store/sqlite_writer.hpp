@@ -17,6 +17,9 @@
 #include "store/high_water_mark.hpp"
 #include "store/job_runner.hpp"
 #include "store/log_appender.hpp"
+#include "store/notification_writes.hpp"
+#include "store/outbox_chores.hpp"
+#include "store/outbox_writes.hpp"
 #include "store/reader_gate.hpp"
 #include "store/retention.hpp"
 #include "store/room_ends.hpp"
@@ -41,13 +44,14 @@ struct last_commit_record {
   sha256_digest hash = chain_start;
 };
 
-class sqlite_writer final : public writer {
+class sqlite_writer final : public writer, public outbox_writer {
  public:
   /// `db` is open, migrated and compared with the mark. Throws db_exception.
   sqlite_writer(std::unique_ptr<connection> db, const sqlite_options& options, reader_gate& gate,
                 high_water_mark& mark, const clock& now, const last_commit_record& last,
                 const water_mark& marked, log_id next_id);
 
+  [[nodiscard]] outbox_writer* outbox() override { return this; }
   write_result<void> begin() override;
   write_result<log_id> append(const append_row& row) override;
   write_result<created_room> create_room(const new_room& room) override;
@@ -67,6 +71,17 @@ class sqlite_writer final : public writer {
   write_result<void> probe() override;
   write_result<void> close_clean() override;
   [[nodiscard]] writer_status status() const override;
+
+  write_result<void> apply(const outbox_batch& batch) override;
+  write_result<created_notification> create_notification(const new_notification& n) override;
+  write_result<void> acknowledge(const user_key& user,
+                                 const std::vector<uuid>& notifications) override;
+  write_result<void> attempted(tenant_no tenant,
+                               const std::vector<std::pair<uuid, std::uint32_t>>& written,
+                               utc_time at) override;
+  std::vector<tenant_no> take_outbox_news() override { return outbox_.take_news(); }
+  [[nodiscard]] log_id last_log_id() const override { return last_.last_id; }
+  [[nodiscard]] counts outbox_counts() const override;
 
  private:
   enum class state : std::uint8_t { idle, open, doomed, dead, closed };
@@ -107,11 +122,14 @@ class sqlite_writer final : public writer {
   room_ends rooms_;
   log_appender log_;
   call_keys call_keys_;
+  notification_writes notifications_;
+  outbox_writes outbox_;
   room_writes room_writes_;
   tenant_writes tenants_;
   sweeper sweeper_;
   job_runner jobs_;
   retention retention_;
+  outbox_chores chores_;
   checkpointer checkpointer_;
 
   state state_ = state::idle;

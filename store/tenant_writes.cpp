@@ -18,9 +18,12 @@ error conflict(std::string message, std::string field) {
 
 }  // namespace
 
-tenant_writes::tenant_writes(connection& db, user_names& users)
+tenant_writes::tenant_writes(connection& db, user_names& users, outbox_writes& outbox,
+                             notification_writes& notifications)
     : db_(db),
       users_(users),
+      outbox_(outbox),
+      notifications_(notifications),
       decoder_(db),
       live_(tenants_in_memory),
       insert_tenant_(db,
@@ -85,6 +88,7 @@ write_result<tenant_no> tenant_writes::create(const new_tenant& tenant) {
     if (!insert_credential(no, c, tenant.created_at))
       return write_failed(db_.last_failure(), item_step::later);
   }
+  if (auto kept = outbox_.configured(no, tenant.config); !kept) return kept.error();
   return no;
 }
 
@@ -120,8 +124,10 @@ write_result<tenant_row> tenant_writes::change(const tenant_change& change) {
 
 write_result<void> tenant_writes::apply(const tenant_row& row, const tenant_change::update& u,
                                         utc_time) {
-  if (update_.run(row.no, u.name, u.config, u.disabled)) return {};
-  return write_failed(db_.last_failure(), item_step::first);
+  if (!update_.run(row.no, u.name, u.config, u.disabled))
+    return write_failed(db_.last_failure(), item_step::first);
+  if (!u.config) return {};
+  return outbox_.configured(row.no, *u.config);
 }
 
 write_result<void> tenant_writes::apply(const tenant_row& row,
@@ -148,8 +154,8 @@ write_result<void> tenant_writes::apply(const tenant_row& row,
 write_result<void> tenant_writes::apply(const tenant_row& row, const tenant_change::remove& r,
                                         utc_time at) {
   if (auto ordered = order_job(r.job_id, "delete_tenant", row.no, {}, at); !ordered) return ordered;
-  if (remove_.run(row.no, at)) return {};
-  return write_failed(db_.last_failure(), item_step::later);
+  if (!remove_.run(row.no, at)) return write_failed(db_.last_failure(), item_step::later);
+  return outbox_.tenant_gone(row.no);
 }
 
 write_result<void> tenant_writes::apply(const tenant_row& row, const tenant_change::revoke_user& r,
@@ -181,6 +187,39 @@ write_result<void> tenant_writes::apply(const tenant_row& row,
     return write_failed(db_.last_failure(), item_step::first);
   if (db_.changes() == 0) return refused(not_found("room"));
   return {};
+}
+
+write_result<void> tenant_writes::apply(const tenant_row& row,
+                                        const tenant_change::subscribe_topic& s, utc_time at) {
+  return notifications_.subscribe(row.no, s, at);
+}
+
+write_result<void> tenant_writes::apply(const tenant_row& row,
+                                        const tenant_change::unsubscribe_topic& u, utc_time) {
+  return notifications_.unsubscribe(row.no, u);
+}
+
+write_result<void> tenant_writes::apply(const tenant_row& row,
+                                        const tenant_change::retry_dead_letter& r, utc_time at) {
+  const auto letter = outbox_.retry(row.no, r.id);
+  if (!letter) return letter.error();
+  if (!*letter || !(*letter)->notification) return {};
+  const dead_row& dead = **letter;
+  return notifications_.retry(row.no,
+                              {.no = *dead.notification,
+                               .recipients = parse_recipients(dead.recipients),
+                               .created_at = dead.created_at},
+                              at);
+}
+
+write_result<void> tenant_writes::apply(const tenant_row& row,
+                                        const tenant_change::delete_dead_letter& d, utc_time) {
+  return outbox_.forget(row.no, d.id);
+}
+
+write_result<void> tenant_writes::apply(const tenant_row& row,
+                                        const tenant_change::replay_events& r, utc_time) {
+  return outbox_.replay(row.no, r);
 }
 
 write_result<void> tenant_writes::raise_revision(tenant_no tenant) {

@@ -6,6 +6,8 @@
 /// Bound      as many tenants are remembered as there are in use, at most 65,536 (40 bytes each).
 
 #include "store/bounded_cache.hpp"
+#include "store/notification_writes.hpp"
+#include "store/outbox_writes.hpp"
 #include "store/sqlite_db.hpp"
 #include "store/store.hpp"
 #include "store/tenant_rows.hpp"
@@ -18,7 +20,8 @@ namespace parley::store {
 class tenant_writes {
  public:
   /// Throws db_exception.
-  tenant_writes(connection& db, user_names& users);
+  tenant_writes(connection& db, user_names& users, outbox_writes& outbox,
+                notification_writes& notifications);
 
   write_result<tenant_no> create(const new_tenant& tenant);
   write_result<tenant_row> change(const tenant_change& change);
@@ -38,6 +41,15 @@ class tenant_writes {
   write_result<void> apply(const tenant_row& row, const tenant_change::revoke_user& r, utc_time at);
   write_result<void> apply(const tenant_row& row, const tenant_change::erase_user& e, utc_time at);
   write_result<void> apply(const tenant_row& row, const tenant_change::set_retention& s, utc_time at);
+  write_result<void> apply(const tenant_row& row, const tenant_change::subscribe_topic& s,
+                           utc_time at);
+  write_result<void> apply(const tenant_row& row, const tenant_change::unsubscribe_topic& u,
+                           utc_time at);
+  write_result<void> apply(const tenant_row& row, const tenant_change::retry_dead_letter& r,
+                           utc_time at);
+  write_result<void> apply(const tenant_row& row, const tenant_change::delete_dead_letter& d,
+                           utc_time at);
+  write_result<void> apply(const tenant_row& row, const tenant_change::replay_events& r, utc_time at);
 
   [[nodiscard]] bool insert_credential(tenant_no tenant, const new_credential& c, utc_time at);
   write_result<void> raise_revision(tenant_no tenant);
@@ -47,6 +59,8 @@ class tenant_writes {
 
   connection& db_;
   user_names& users_;
+  outbox_writes& outbox_;
+  notification_writes& notifications_;
   tenant_decoder decoder_;
   bounded_cache<tenant_no, bool> live_;
 
