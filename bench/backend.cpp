@@ -96,6 +96,31 @@ tenant_access create_tenant(const target_url& target, const std::string& master_
   return {field(tenant, "tenant_id", what), field(tenant, "api_key", what)};
 }
 
+void configure_tenant(const target_url& target, const std::string& master_key,
+                      const std::string& tenant_id, const std::string& config_json) {
+  rest_client client{target};
+  const json body{{"config", json::parse(config_json)}};
+  const rest_answer answer = client.request("PATCH", "/v1/admin/tenants/" + tenant_id,
+                                            "X-Master-Key: " + master_key + "\r\n", body.dump());
+  if (answer.status != 200) {
+    throw setup_error{"PATCH /v1/admin/tenants: status " + std::to_string(answer.status) + ": " +
+                      excerpt(answer.body)};
+  }
+}
+
+std::uint64_t queued_events(const target_url& target, const std::string& master_key,
+                            const std::string& tenant_id) {
+  rest_client client{target};
+  const std::string what = "GET /v1/admin/tenants/{id}/webhook";
+  const rest_answer answer = client.request("GET", "/v1/admin/tenants/" + tenant_id + "/webhook",
+                                            "X-Master-Key: " + master_key + "\r\n", "");
+  if (answer.status != 200) {
+    throw setup_error{what + ": status " + std::to_string(answer.status) + ": " +
+                      excerpt(answer.body)};
+  }
+  return parse_answer(answer, what).value("queued", std::uint64_t{0});
+}
+
 bool delete_tenant(const target_url& target, const std::string& master_key,
                    const std::string& tenant_id) {
   rest_client client{target};

@@ -23,6 +23,12 @@ struct tenant_access {
 /// POST /v1/admin/tenants. `config_json`: a JSON object, or empty.
 [[nodiscard]] tenant_access create_tenant(const target_url& target, const std::string& master_key,
                                           const std::string& config_json);
+/// PATCH /v1/admin/tenants/{id}: this JSON object is its configuration from now on.
+void configure_tenant(const target_url& target, const std::string& master_key,
+                      const std::string& tenant_id, const std::string& config_json);
+/// GET /v1/admin/tenants/{id}/webhook: events that wait for its endpoint.
+[[nodiscard]] std::uint64_t queued_events(const target_url& target, const std::string& master_key,
+                                          const std::string& tenant_id);
 /// DELETE /v1/admin/tenants/{id}; false if the node would not.
 bool delete_tenant(const target_url& target, const std::string& master_key,
                    const std::string& tenant_id);

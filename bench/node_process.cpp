@@ -290,13 +290,22 @@ node_process::restarted node_process::restart() {
   const std::int64_t told = now_ns();
   result.failure = stop();
   result.exit_s = seconds_of(now_ns() - told);
+  result.listen_s = start_again();
+  return result;
+}
+
+double node_process::kill_and_restart() {
+  kill_now();
+  return start_again();
+}
+
+double node_process::start_again() {
   log_from_ = read_file(directory_ / "node.log").size();
   has_ended_ = false;
   const std::int64_t begun = now_ns();
   start();
   await_listening();
-  result.listen_s = seconds_of(now_ns() - begun);
-  return result;
+  return seconds_of(now_ns() - begun);
 }
 
 void node_process::kill_now() {

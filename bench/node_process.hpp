@@ -67,9 +67,13 @@ class node_process {
   };
   /// stop(), then the same binary on the same data and port. Throws setup_error when it does not listen in time.
   [[nodiscard]] restarted restart();
+  /// The same after a SIGKILL; how many seconds it took from its start until it listened again.
+  [[nodiscard]] double kill_and_restart();
 
  private:
   void start();
+  /// After an end: the seconds from its start until it listens.
+  double start_again();
   void await_listening();
   /// Waits up to `seconds` for its end; its status stays in wait_status_.
   bool await_end(double seconds);

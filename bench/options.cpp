@@ -28,6 +28,8 @@ constexpr std::string_view examples = R"(Examples:
   parley-bench drain --spawn -c 10000
   parley-bench slow --spawn -c 200 --stopped 20 --stop-for 60s
   parley-bench presence --spawn -c 1000
+  parley-bench webhook --spawn
+  parley-bench webhook --spawn --dead --queue 100000
   parley-bench send --spawn --shipped-limits --connections 200
       with the limits that a node has by default: 10 messages a second and user
 
@@ -266,6 +268,42 @@ void add_presence(CLI::App& app, bench_options& o) {
                     "Fail when less is shown than should be; else only when more is");
 }
 
+void add_webhook(CLI::App& app, bench_options& o) {
+  CLI::App& webhook = *app.add_subcommand(
+      "webhook",
+      "Each message is told to an endpoint in this process: events a second, how late, what an "
+      "enabled webhook costs those who send");
+  add_common_options(webhook, o);
+  webhook.add_option("--size", o.content_bytes, "Bytes of content a message [100]")
+      ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 20));
+  add_duration(webhook, "--duration", o.duration_s, "Length of each measurement [10s]");
+  add_duration(webhook, "--warmup", o.warmup_s, "Load before it, not measured [2s]");
+  add_duration(webhook, "--settle", o.settle_s,
+               "How long everything accepted may take to arrive; events: without a new one [10s]");
+  webhook.add_option("-c,--connections", o.connections, "Connections, a user each [200]");
+  webhook.add_option("-w,--in-flight", o.in_flight, "Open sends a connection [8]");
+  webhook.add_option("--rooms", o.rooms, "Rooms [connections / members]");
+  webhook.add_option("--members", o.members, "Members a room [2]")->expected(1);
+  webhook.add_option("--senders", o.senders, "Connections that send [all]");
+  webhook
+      .add_option("--rounds", o.rounds,
+                  "Closed loop, without and with the webhook, so often; medians are told")
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
+  webhook
+      .add_option("--rate", o.rate,
+                  "Then open loop with so many messages a second: how late events are [500]")
+      ->check(CLI::PositiveNumber);
+  webhook.add_flag(
+      "--dead", o.is_dead,
+      "Instead: the endpoint refuses until --queue events wait, the node is killed and "
+      "started again, the endpoint opens. Needs --spawn");
+  add_duration(webhook, "--rest", o.rest_s, "With --dead: pause before memory is read [3s]");
+  webhook.add_option("--queue", o.queue, "With --dead: events that wait")
+      ->check(CLI::Range(1, 100'000'000))
+      ->capture_default_str();
+}
+
 /// What CLI11 cannot tell by itself; empty: all well.
 std::string find_contradiction(const bench_options& o) {
   if (o.spawns == !o.url.empty()) return "give either --url or --spawn";
@@ -287,6 +325,10 @@ std::string find_contradiction(const bench_options& o) {
   if (std::ranges::any_of(o.node_settings, lacks_equals)) return "--set: expected KEY=VALUE";
   if (!o.spawns && (o.by == "drain" || o.scenario == "drain")) {
     return "a drain needs --spawn: the node is ended and started again";
+  }
+  if (o.is_dead && !o.spawns) return "--dead needs --spawn: the node is killed and started again";
+  if (o.scenario == "webhook" && !o.api_key.empty()) {
+    return "webhook needs a tenant of its own: --master-key instead of --api-key";
   }
   if (o.obeys && o.by != "drain") return "--obey goes with --by drain";
   for (const double seconds : {o.return_deadline_s, o.stop_s, o.ack_every_s, o.grace_s}) {
@@ -340,9 +382,11 @@ void fill_defaults(bench_options& o) {
     set(o.connections, 1000);
     set(o.togglers, 10);
     if (o.members.empty()) o.members = {200};
-  } else if (o.scenario == "send") {
-    set(o.connections, 1000);
-    set(o.in_flight, is_paced ? 16 : 1);
+  } else if (o.scenario == "send" || o.scenario == "webhook") {
+    const bool is_send = o.scenario == "send";
+    if (!is_send && !is_paced) o.rate = 500;
+    set(o.connections, is_send ? 1000 : 200);
+    set(o.in_flight, is_send ? (is_paced ? 16 : 1) : 8);
     if (o.members.empty()) o.members = {std::min(2U, o.connections)};
     set(o.rooms, (o.connections + o.members[0] - 1) / std::max(1U, o.members[0]));
     set(o.senders, o.connections);
@@ -389,7 +433,7 @@ std::string find_misfit(const bench_options& o) {
     return "--stopped: fewer than connections - senders, to leave some to read";
   }
   if ((is_herd(o) && o.connections != 0) || o.scenario == "slow") return find_room_misfit(o);
-  if (o.scenario != "send") return {};
+  if (o.scenario != "send" && o.scenario != "webhook") return {};
   if (o.members[0] > o.connections) return "--members: more than there are connections";
   if (o.senders > o.connections) return "--senders: more than there are connections";
   const auto places = std::uint64_t{o.rooms} * o.members[0];
@@ -456,6 +500,7 @@ parsed_options parse_command_line(int argc, const char* const* argv, std::ostrea
   add_drain(app, o);
   add_slow(app, o);
   add_presence(app, o);
+  add_webhook(app, o);
   for (CLI::App* sub : app.get_subcommands({})) sub->footer(std::string{examples});
 
   try {

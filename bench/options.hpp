@@ -69,6 +69,10 @@ struct bench_options {
   double grace_s = 5;
   bool requires_all = false;
 
+  // webhook.
+  bool is_dead = false;  // the receiver refuses until so many events wait:
+  std::uint32_t queue = 100'000;
+
   bool prints_json = false;
   bool is_quiet = false;
   std::string command_line;  // as given, without secrets

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <ostream>
 #include <string>
@@ -142,6 +143,56 @@ void print_resumes(std::ostream& out, const ordered_json& run) {
   }
 }
 
+void print_webhook(std::ostream& out, const ordered_json& run) {
+  const auto& told = run["webhook"];
+  if (!told.value("enabled", false)) {
+    out << fmt::format("  without a webhook  the node used {:.1f} µs of CPU a message\n",
+                       number(told, "cpu_us_per_message_all_told"));
+    return;
+  }
+  out << fmt::format(
+      "  with a webhook     {} events, {} /s ({} /s while sends went on; {} waited then, {:.2f} "
+      "s); {} repeats; the "
+      "node used {:.1f} µs of CPU a message\n",
+      with_commas(number(told, "events")), with_commas(number(told, "events_per_s")),
+      with_commas(number(told, "events_per_s_beside_load")),
+      with_commas(number(told, "waited_at_end")), number(told, "drain_s"), number(told, "repeats"),
+      number(told, "cpu_us_per_message_all_told"));
+  print_times(out, "commit → endpoint", told, "lag_times");
+}
+
+void print_webhook_summary(std::ostream& out, const ordered_json& all) {
+  out << fmt::format(
+      "\nmedians of {} rounds: {} accepted/s without a webhook, {} with (× {:.2f}); {:.1f} → "
+      "{:.1f} µs of the node's "
+      "CPU a message; {} events/s\n",
+      number(all, "rounds"), with_commas(number(all, "accepted_per_s_without")),
+      with_commas(number(all, "accepted_per_s_with")),
+      number(all, "accepted_per_s_with") / std::max(1.0, number(all, "accepted_per_s_without")),
+      number(all, "cpu_us_per_message_without"), number(all, "cpu_us_per_message_with"),
+      with_commas(number(all, "events_per_s")));
+  out << fmt::format("at {} messages a second:\n", with_commas(number(all, "lag_rate_per_s")));
+  print_times(out, "commit → endpoint", all, "lag_times");
+}
+
+void print_dead(std::ostream& out, const ordered_json& dead) {
+  out << fmt::format(
+      "\n{} events of an endpoint that refuses: RSS {:.1f} → {:.1f} MiB, database {:.1f} → {:.1f} "
+      "MiB\n",
+      with_commas(number(dead, "events")), mib(dead, "rss_before_bytes"),
+      mib(dead, "rss_queued_bytes"), mib(dead, "database_before_bytes"),
+      mib(dead, "database_queued_bytes"));
+  if (!dead.contains("drain_s")) return;
+  out << fmt::format(
+      "killed: listens again after {:.2f} s, RSS {:.1f} MiB; the endpoint opens: first event after "
+      "{:.2f} s, all {:.2f} s "
+      "later ({} /s, {} repeats), RSS {:.1f} MiB\n",
+      number(dead, "listen_again_s"), mib(dead, "rss_restarted_bytes"),
+      number(dead, "first_after_s"), number(dead, "drain_s"),
+      with_commas(number(dead, "drained_per_s")), number(dead, "repeats"),
+      mib(dead, "rss_drained_bytes"));
+}
+
 void print_run(std::ostream& out, const ordered_json& run) {
   out << fmt::format("\n{} connections, {} rooms of {}", with_commas(number(run, "connections")),
                      with_commas(number(run, "rooms")), with_commas(number(run, "members")));
@@ -175,6 +226,7 @@ void print_run(std::ostream& out, const ordered_json& run) {
   if (run.contains("rounds")) print_rounds(out, run);
   if (run.contains("steps")) print_steps(out, run);
   if (run.contains("resume")) print_resumes(out, run);
+  if (run.contains("webhook")) print_webhook(out, run);
   print_rate(out, "accepted", run, "accepted");
   print_rate(out, "deliveries", run, "deliveries");
   print_times(out, "send → accepted", run, "accept_times");
@@ -267,6 +319,8 @@ void print_report(std::ostream& out, const ordered_json& report) {
                        number(report, "setup_s"));
   }
   for (const auto& run : report.value("runs", ordered_json::array())) print_run(out, run);
+  if (report.contains("webhook")) print_webhook_summary(out, report["webhook"]);
+  if (report.contains("dead")) print_dead(out, report["dead"]);
   out << '\n';
   if (report.contains("failure")) out << "FAILED: " << report.value("failure", "") << '\n';
   if (report.value("is_interrupted", false)) out << "interrupted: the run is shorter than asked\n";

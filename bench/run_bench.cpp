@@ -18,10 +18,11 @@ struct scenario {
   void (*run)(run_context&);
 };
 constexpr std::array scenarios{
-    scenario{"send", run_send},   scenario{"fanout", run_fanout},
-    scenario{"idle", run_idle},   scenario{"connect", run_connect},
-    scenario{"storm", run_storm}, scenario{"drain", run_drain},
-    scenario{"slow", run_slow},   scenario{"presence", run_presence},
+    scenario{"send", run_send},       scenario{"fanout", run_fanout},
+    scenario{"idle", run_idle},       scenario{"connect", run_connect},
+    scenario{"storm", run_storm},     scenario{"drain", run_drain},
+    scenario{"slow", run_slow},       scenario{"presence", run_presence},
+    scenario{"webhook", run_webhook},
 };
 
 std::filesystem::path temporary_directory() {
@@ -38,6 +39,13 @@ std::unique_ptr<node_process> spawn(const bench_options& options) {
   node.has_shipped_limits = options.has_shipped_limits;
   // Presence is not shown for half a minute after a start, unless told otherwise.
   if (options.scenario == "presence") node.settings.emplace_back("herd_window=\"0s\"");
+  // The receiver is on this machine; `message.offline`, which nobody has to ask for, is another load.
+  if (options.scenario == "webhook") {
+    for (const char* const line :
+         {"webhook_allow_private=true", "offline_after=\"24h\"", "outbox_max_events=100000000"}) {
+      node.settings.emplace_back(line);
+    }
+  }
   node.settings.insert(node.settings.end(), options.node_settings.begin(),
                        options.node_settings.end());
   node.keeps_data = options.keeps;
@@ -78,6 +86,8 @@ void run_scenario(run_context& context) {
     tenant = create_tenant(context.target, master_key, options.tenant_config);
   }
   context.api_key = tenant.api_key;
+  context.master_key = master_key;
+  context.tenant_id = tenant.tenant_id;
 
   try {
     for (const auto& each : scenarios) {

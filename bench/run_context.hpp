@@ -23,6 +23,8 @@ struct run_context {
 
   target_url target{};
   std::string api_key{};
+  std::string master_key{};
+  std::string tenant_id{};       // empty: not ours
   node_process* node = nullptr;  // ours, with --spawn
   std::uint64_t descriptors = 0;
   std::uint32_t next_fleet = 0;  // users of one run of a list are not those of the next
@@ -55,5 +57,6 @@ void run_storm(run_context& context);
 void run_drain(run_context& context);
 void run_slow(run_context& context);
 void run_presence(run_context& context);
+void run_webhook(run_context& context);
 
 }  // namespace parley::bench

@@ -106,6 +106,16 @@ TEST_SUITE("bench: a node of our own") {
     CHECK(node.stop().empty());
   }
 
+  TEST_CASE("it can be killed and started again") {
+    stage s{listens + runs_until_told};
+    node_process node{s.options};
+    const pid_t before = node.pid();
+    CHECK(node.kill_and_restart() > 0);
+    CHECK(node.pid() != before);
+    CHECK(node.is_running());
+    CHECK(node.stop().empty());
+  }
+
   TEST_CASE("a bad end before a new start is told") {
     stage s{listens + std::string{"trap 'exit 5' TERM\nwhile :; do sleep 0.02; done\n"}};
     node_process node{s.options};

@@ -68,6 +68,23 @@ TEST_SUITE("bench: command line") {
     CHECK(result.parsed.options->rest_s == 0.5);
   }
 
+  TEST_CASE("webhook has its defaults, and what it needs") {
+    const auto alive = parse({"webhook", "--spawn"});
+    REQUIRE(alive.parsed.options);
+    CHECK(alive.parsed.options->connections == 200);
+    CHECK(alive.parsed.options->rooms == 100);
+    CHECK(alive.parsed.options->in_flight == 8);
+    CHECK(alive.parsed.options->rate == 500);
+    CHECK_FALSE(alive.parsed.options->is_dead);
+    CHECK(parse({"webhook", url, key}).err.find("a tenant of its own") != std::string::npos);
+    CHECK(parse({"webhook", url, "--master-key=k", "--dead"}).err.find("--dead needs --spawn") !=
+          std::string::npos);
+    const auto dead = parse({"webhook", "--spawn", "--dead", "--queue=7"});
+    REQUIRE(dead.parsed.options);
+    CHECK(dead.parsed.options->is_dead);
+    CHECK(dead.parsed.options->queue == 7);
+  }
+
   TEST_CASE("the command line is shown without keys") {
     const auto result =
         parse({"send", url, "--api-key", "sk_secret", "--master-key=alsosecret", "--rate=5"});
