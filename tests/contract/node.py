@@ -57,30 +57,40 @@ class Node:
     def __init__(self, binary=BINARY, **config):
         self.binary, self.config = binary, {**QUICK, **{k: str(v) for k, v in config.items()}}
         self.watch = None  # (caller, bytes sent, bytes received)
+        self.child = None
         self.http = {}
 
     def __enter__(self):
         self.stack = contextlib.ExitStack()
         self.folder = pathlib.Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="parley-contract-")))
+        self.log = self.folder / "log"
+        self.stack.callback(self.stop)
+        try:
+            self.start()
+        except BaseException:
+            self.stack.close()
+            raise
+        self.operator = Caller(self, "operator", {"X-Master-Key": MASTER_KEY})
+        self.nobody = Caller(self, "nobody", {})
+        return self
+
+    def start(self):
+        """Until it listens. Again after an end: on the same data and another port."""
+        self.launch()
+        host, port = await_that(self._listening, 60, "the node's address").rsplit(":", 1)
+        self.address = (host, int(port))
+
+    def launch(self):
+        """The same without waiting."""
         env = {k: v for k, v in os.environ.items() if not k.startswith("PARLEY_") or k == "PARLEY_BREAK"}
         env["PARLEY_MASTER_API_KEY"] = MASTER_KEY
         command = [self.binary, "serve", "--set", f"data_dir={self.folder / 'data'}"]
         for key, value in self.config.items():
             command += ["--set", f"{key}={value}"]
-        self.log = self.folder / "log"
+        self.log_from = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as into:
             self.child = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], stdin=subprocess.DEVNULL,
                                           stdout=into, stderr=into, env=env)
-        self.stack.callback(self.stop)
-        try:
-            host, port = await_that(self._listening, 60, "the node's address").rsplit(":", 1)
-        except BaseException:
-            self.stack.close()
-            raise
-        self.address = (host, int(port))
-        self.operator = Caller(self, "operator", {"X-Master-Key": MASTER_KEY})
-        self.nobody = Caller(self, "nobody", {})
-        return self
 
     def __exit__(self, *_):
         self.stack.close()
@@ -88,7 +98,7 @@ class Node:
     def _listening(self):
         if self.child.poll() is not None:
             raise RuntimeError("the node ended instead of listening:\n" + self.log.read_text(errors="replace"))
-        for line in self.log.read_text(errors="replace").splitlines():
+        for line in self.log.read_bytes()[self.log_from:].decode(errors="replace").splitlines():
             with contextlib.suppress(ValueError):
                 if (entry := json.loads(line)).get("msg") == "listening":
                     return entry["address"]
@@ -97,11 +107,22 @@ class Node:
     def signal(self, number=signal.SIGTERM):
         self.child.send_signal(number)
 
-    def stop(self):
-        """Gracefully; its exit status."""
+    def hang_up(self):
         for connection in self.http.values():
             connection.close()
         self.http.clear()
+
+    def kill(self):
+        """SIGKILL, and its end."""
+        self.hang_up()
+        self.child.kill()
+        self.child.wait()
+
+    def stop(self):
+        """Gracefully; its exit status."""
+        self.hang_up()
+        if self.child is None:
+            return None
         if self.child.poll() is None:
             self.child.terminate()
             try:
