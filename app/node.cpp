@@ -6,6 +6,7 @@
 #include "net/gateway_loop.hpp"
 #include "net/limits.hpp"
 #include "net/tickets.hpp"
+#include "net/webhook_client.hpp"
 #include "protocol/log.hpp"
 #include "store/sqlite_store.hpp"
 
@@ -55,7 +56,20 @@ net::gateway_options gateway_options_of(const node_options& o, const epoch_id& e
   g.receipt_max_members = o.receipt_max_members;
   g.typing_timeout = o.typing_timeout;
   g.metrics_allow = o.metrics_allow;
+  g.webhook_allow_private = o.webhook_allow_private;
+  g.retry_interval = o.retry_interval;
+  g.retry_max_interval = o.retry_max_interval;
   return g;
+}
+
+net::webhook_client_options webhook_client_options_of(const node_options& o) {
+  net::webhook_client_options w;
+  w.allow_private = o.webhook_allow_private;
+  w.answer_timeout = o.webhook_timeout;
+  w.connect_timeout = w.tls_timeout = o.webhook_timeout / 2;
+  w.ca_file = o.webhook_ca_file;
+  w.user_agent = "parley/" + o.version;
+  return w;
 }
 
 net::traffic_options traffic_options_of(const node_options& o) {
@@ -118,6 +132,8 @@ result<std::unique_ptr<node>> node::start(node_options options) {
   sqlite.durability = o.durability;
   sqlite.idempotency_ttl = o.limits.idempotency_ttl;
   sqlite.worker_interval = o.worker_interval;
+  sqlite.outbox_max_events = static_cast<std::int64_t>(o.outbox_max_events);
+  sqlite.dead_letter_ttl = o.dead_letter_ttl;
   if (o.message_retention.count() > 0) sqlite.message_retention = o.message_retention;
   auto opened = store::open_sqlite(sqlite, system_clock_source(), system_random());
   if (!opened) return opened.error();
@@ -143,6 +159,15 @@ result<std::unique_ptr<node>> node::start(node_options options) {
   a.sealing_key = o.secret_key;
   a.readers.threads = o.reader_threads;
   a.scheduler_threads = std::max(1U, std::min(o.io_threads, 4U));
+  a.outbox.offline_after = o.offline_after;
+  a.outbox.herd_window = o.herd_window;
+  a.outbox.offline_max_members = o.offline_webhook_max_members;
+  a.outbox.max_attempts = o.retry_max_attempts;
+  a.outbox.retry_interval = o.retry_interval;
+  a.outbox.retry_max_interval = o.retry_max_interval;
+  a.outbox.concurrency_per_endpoint = o.webhook_max_in_flight;
+  a.webhooks =
+      std::make_shared<net::webhook_client>(webhook_client_options_of(o), system_clock_source());
   a.fatal = [fatal = o.on_fatal](const error& why) { fatal(io_error_status, why.message); };
   n->actors =
       std::make_unique<actors::node_actors>(*n->database, a, system_clock_source(), system_random());

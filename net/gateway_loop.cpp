@@ -132,6 +132,7 @@ gateway_loop::gateway_loop(asio::io_context& io, actors::gateway_no no,
                      {options.limits.sync_max_events, or_none(options.limits.max_subscriptions),
                       options.ring_bytes, options.epoch}),
       ephemerals_(subscriptions_, *this),
+      notifications_(*this, {options.retry_interval, options.retry_max_interval}),
       frames_(options.limits),
       frame_rate_(options.ws_frame_rate, options.ws_frame_burst),
       outbound_budget_(options.hub.outbound_max_bytes, options.outbound_total_bytes),
@@ -214,7 +215,7 @@ gateway_loop::response gateway_loop::answer(request_context& r, const route& pat
     }
     if (who == who_may::user && !r.who.user)
       co_return fail(r, invalid("user_id", "this call is a user's: name one"));
-    if (who == who_may::backend && r.who.user) {
+    if ((who == who_may::backend && r.who.user) || (who == who_may::api_key && r.who.is_token)) {
       co_return fail(r, error{error_code::authorization, "only the tenant's backend may do this"});
     }
     if (!r.http.body.empty()) {
@@ -417,6 +418,7 @@ namespace {
 struct ws_query {
   sync_mode mode = sync_mode::automatic;
   std::string device{};  ///< empty: none
+  bool explicit_acks = false;
 };
 
 result<ws_query> ws_query_of(const http_request& http) {
@@ -432,6 +434,10 @@ result<ws_query> ws_query_of(const http_request& http) {
     if (device->empty() || device->size() > limits::device_id_max_bytes)
       return invalid("device_id", "1 to 64 bytes");
     out.device = *device;
+  }
+  if (const auto acks = http.query_value("notifications")) {
+    if (*acks != "ack") return invalid("notifications", "ack, or not given");
+    out.explicit_acks = true;
   }
   return out;
 }
@@ -455,7 +461,7 @@ gateway_loop::response gateway_loop::upgrade(request_context& r) {
   if (!given) co_return fail(r, given.error());
   auto slot = shared_.traffic.take_slot(r.http.peer);
   if (!slot) co_return fail(r, slot.error());
-  unnamed_connection brought{query->device, {}, {}, false};
+  unnamed_connection brought{query->device, {}, {}, false, query->explicit_acks};
   identity who;
   if (std::holds_alternative<no_credential>(*given)) {
     if (options_.ws_max_unauthenticated != 0 &&
@@ -494,6 +500,7 @@ void gateway_loop::adopt(asio::ip::tcp::socket socket, std::string early, const 
   ws_connection conn;
   conn.slot = std::move(slot);
   conn.mode = mode;
+  conn.explicit_acks = brought.explicit_acks;
   shared_.connections.fetch_add(1, std::memory_order_relaxed);
   if (!who.tenant) {
     // Nothing in the upgrade: an `auth` frame must come in time (SPEC 3).
@@ -548,7 +555,10 @@ void gateway_loop::on(const actors::attached& m) {
   it->second.paused = false;
   say_hello(c, it->second);
   unnamed_.erase(c);
+  it->second.shows = notifications_.shows(it->second.tenant->no);
   subscriptions_.start(m.connection);
+  if (it->second.mode == sync_mode::manual)
+    start_notifications(c, it->second, notifications_.may_wait(it->second.tenant->no));
   hub_.resume_reading(c);
 }
 
@@ -617,6 +627,7 @@ void gateway_loop::on_text(connection_no c, std::string_view text) {
     return;
   }
   if (!conn.open) return;  // refused by its session: it is closing
+  notifications_.heard(ref_of(c));
   if (!keeps_the_rate(c, conn, parsed)) return;
   if (const auto* rejected = std::get_if<rejected_frame>(&parsed)) {
     reply_error(c, rejected->refs, rejected->why);
@@ -687,9 +698,7 @@ void gateway_loop::on_command(connection_no c, ws_connection& conn, client_frame
     }
     void operator()(typing_frame& m) const { self.on_typing(c, conn, refs, m); }
     void operator()(presence_set_frame& m) const { self.on_presence(c, conn, refs, m.away); }
-    // Named by the protocol and not served by this version: the same answer as to a type that nobody knows.
-    void operator()(notification_ack_frame&) const { unknown(); }
-    void unknown() const { self.reply_error(c, refs, invalid("type", "unknown type")); }
+    void operator()(notification_ack_frame& m) const { self.on_notification_ack(c, conn, refs, m); }
   };
   std::visit(visitor{*this, c, conn, refs}, frame.command);
 }
@@ -943,6 +952,8 @@ void gateway_loop::on(const actors::tenant_created_ptr& m) { calls_.complete(m->
 void gateway_loop::on(actors::call_no call, std::shared_ptr<const actors::read_result> result) {
   if ((call.value & call_table::call_bit) != 0) {
     calls_.complete(call, std::move(result));
+  } else if ((call.value & notification_call_bit) != 0) {
+    notifications_.on(call, *result);
   } else {
     subscriptions_.on(call, *result);
   }
@@ -997,9 +1008,12 @@ void gateway_loop::pump() {
 
 // ---- hub --------------------------------------------------------------------------------------------------------
 
-void gateway_loop::on_pong(connection_no) {}
+void gateway_loop::on_pong(connection_no c) { notifications_.heard(ref_of(c)); }
 
-void gateway_loop::on_drained(connection_no c) { subscriptions_.drained(ref_of(c)); }
+void gateway_loop::on_drained(connection_no c) {
+  subscriptions_.drained(ref_of(c));
+  notifications_.drained(ref_of(c));
+}
 
 void gateway_loop::on_gone(connection_no c, close_code code) {
   ++counters_.closed[close_place(code)];
@@ -1008,6 +1022,8 @@ void gateway_loop::on_gone(connection_no c, close_code code) {
   shared_.connections.fetch_sub(1, std::memory_order_relaxed);
   if (it->second.tenant) {
     subscriptions_.remove(ref_of(c));
+    if (it->second.notified)
+      notifications_.remove(ref_of(c), {it->second.tenant->no, it->second.user});
     bus_.to_directory(std::make_shared<const actors::detach>(
         actors::detach{{it->second.tenant->no, it->second.user}, no_, ref_of(c)}));
   } else {
@@ -1043,6 +1059,7 @@ void gateway_loop::tick() {
   count_ephemerals();
   show_counters();
   const auto now = shared_.now.mono();
+  notifications_.tick(now);
   while (!ws_deadlines_.empty() && ws_deadlines_.front().first <= now) {
     const auto it = ws_calls_.find(ws_deadlines_.front().second);
     ws_deadlines_.pop_front();

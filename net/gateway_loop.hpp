@@ -15,6 +15,7 @@
 #include "net/http_server.hpp"
 #include "net/limits.hpp"
 #include "net/node_bus.hpp"
+#include "net/notification_feed.hpp"
 #include "net/outbound_budget.hpp"
 #include "net/subscriptions.hpp"
 #include "net/ws_hub.hpp"
@@ -53,7 +54,10 @@ struct identity {
 
 struct route;
 
-class gateway_loop final : private hub_events, private delivery_ports, private ephemeral_ports {
+class gateway_loop final : private hub_events,
+                           private delivery_ports,
+                           private ephemeral_ports,
+                           private notification_ports {
  public:
   gateway_loop(boost::asio::io_context& io, actors::gateway_no no, const gateway_options& options,
                node_shared& shared, node_bus& bus);
@@ -175,6 +179,9 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
     std::optional<utc_time> expires_at{};  ///< of its JWT; then 4401
     utc_time expiry_due{};                 ///< in expiries_
     connection_slot_ptr slot{};            ///< that it counts
+    bool explicit_acks = false;            ///< `notifications=ack`
+    bool notified = false;                 ///< notifications_ knows it
+    std::uint64_t shows = 0;               ///< of its tenant's notifications, at its `hello`
   };
   /// What a connection that has not said yet who it is brought along.
   struct unnamed_connection {
@@ -182,6 +189,7 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
     http_request upgrade{};  ///< its headers: the tenant's own origins are asked once it is known
     std::string request_id;  ///< of its `auth` frame, for its `hello`
     bool asking = false;     ///< its token is being checked
+    bool explicit_acks = false;
   };
   enum class ws_call_kind : std::uint8_t { send, change, cursor, session };
   struct ws_call {
@@ -241,9 +249,18 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   bool read(call_no call, tenant_no tenant, actors::read_query q) override;
   void restart(connection_ref c) override;
   void wake() override;
+  void synced(connection_ref c, bool notifications) override;
   // ephemeral_ports
   [[nodiscard]] bool keeps_up(connection_ref c) const override;
   void send_ephemeral(connection_ref c, const frame_ptr& f) override;
+  // notification_ports (gateway_notifications.cpp)
+  [[nodiscard]] bool is_written(connection_ref c) const override;
+  void add_devices(const user_key& user, std::vector<notified_device>& out) const override;
+  void add_users(tenant_no tenant, std::vector<user_key>& out) const override;
+  bool ask(call_no call, actors::notifications_query q) override;
+  bool ask(call_no call, actors::members_query q) override;
+  void acknowledged(const user_key& user, std::vector<uuid> notifications) override;
+  void sent(tenant_no tenant, std::vector<std::pair<uuid, std::uint32_t>> frames) override;
 
   void adopt(boost::asio::ip::tcp::socket socket, std::string early, const identity& who,
              sync_mode mode, unnamed_connection brought, connection_slot_ptr slot);
@@ -260,6 +277,10 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   void on_cursor(connection_no c, ws_connection& conn, const reply_refs& refs, cursor_frame& m);
   void on_typing(connection_no c, ws_connection& conn, const reply_refs& refs, const typing_frame& m);
   void on_presence(connection_no c, ws_connection& conn, const reply_refs& refs, bool away);
+  void on_notification_ack(connection_no c, ws_connection& conn, const reply_refs& refs,
+                           const notification_ack_frame& m);
+  /// Its `hello`, and what an automatic connection syncs, is sent.
+  void start_notifications(connection_no c, ws_connection& conn, bool some_wait);
   void end_typing(const ws_call& call);
   void count_ephemerals();
   actors::call_no begin_ws_call(connection_no c, ws_connection& conn, const reply_refs& refs,
@@ -294,6 +315,7 @@ class gateway_loop final : private hub_events, private delivery_ports, private e
   ws_hub hub_;
   subscriptions subscriptions_;
   ephemerals ephemerals_;
+  notification_feed notifications_;
   ephemeral_counters ephemerals_counted_;  ///< in node_shared already
   client_frame_parser frames_;
   const gcra frame_rate_;

@@ -53,7 +53,11 @@ struct gateway_options {
   std::int64_t receipt_max_members = 50;
   std::chrono::milliseconds typing_timeout{6000};
   std::chrono::milliseconds auth_frame_timeout{5000};
+  /// An unacknowledged notification is sent again after that, then after twice as long, at most after …
+  std::chrono::milliseconds retry_interval{5000};
+  std::chrono::milliseconds retry_max_interval{3'600'000};  ///< … this
   std::vector<address_range> metrics_allow;  ///< who may scrape the public listener
+  bool webhook_allow_private = false;        ///< where `webhook_url` may point (net/webhook_target)
 };
 
 /// What all gateways of a node share: atomics and immutable things.

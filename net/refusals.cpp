@@ -27,7 +27,11 @@ constexpr std::array<std::string_view, refusals> names{"ws_frame_rate",
                                                        "max_subscriptions",
                                                        "max_rooms_per_user",
                                                        "max_rooms_per_tenant",
-                                                       "max_room_members"};
+                                                       "max_room_members",
+                                                       "max_topic",
+                                                       "max_payload",
+                                                       "max_notification_targets",
+                                                       "max_topics_per_user"};
 static_assert(!names.back().empty());  // one for each
 
 }  // namespace

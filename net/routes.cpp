@@ -27,6 +27,10 @@ constexpr std::array table{
     route{"POST", "/acks", who_may::user, rest_ack},
     route{"POST", "/reads", who_may::user, rest_read},
     route{"GET", "/presence", who_may::tenant, rest_presence},
+    route{"POST", "/notify", who_may::api_key, rest_notify},
+    route{"GET", "/subscriptions", who_may::user, rest_subscriptions},
+    route{"PUT", "/subscriptions/{topic}", who_may::user, rest_subscribe_topic},
+    route{"DELETE", "/subscriptions/{topic}", who_may::user, rest_unsubscribe_topic},
     route{"GET", "/ws", who_may::anyone, rest_ws},
     route{"POST", "/ws/token", who_may::user, rest_ws_token, false, false},
     route{"POST", "/users/{user}/disconnect", who_may::backend, rest_disconnect_user},
@@ -48,6 +52,14 @@ constexpr std::array table{
           rest_export_user},
     route{"DELETE", "/admin/tenants/{tenant}/users/{user}", who_may::operator_only, rest_erase_user},
     route{"GET", "/admin/jobs/{job}", who_may::operator_only, rest_job},
+    route{"GET", "/admin/webhooks", who_may::operator_only, rest_list_webhooks},
+    route{"GET", "/admin/tenants/{tenant}/webhook", who_may::operator_only, rest_get_webhook},
+    route{"POST", "/admin/tenants/{tenant}/webhook/test", who_may::operator_only, rest_test_webhook},
+    route{"POST", "/admin/tenants/{tenant}/webhook/replay", who_may::operator_only,
+          rest_replay_webhook},
+    route{"GET", "/admin/dead-letters", who_may::operator_only, rest_dead_letters},
+    route{"POST", "/admin/dead-letters/{id}/retry", who_may::operator_only, rest_retry_dead_letter},
+    route{"DELETE", "/admin/dead-letters/{id}", who_may::operator_only, rest_delete_dead_letter},
 };
 
 /// True when `segments` (from `at` on) fit the pattern; parameters in order.

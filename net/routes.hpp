@@ -15,6 +15,7 @@ enum class who_may : std::uint8_t {
   tenant,         ///< the backend, or a user of the tenant
   user,           ///< a user: the bare backend gets 400, field `user_id`
   backend,        ///< the backend itself, without a user
+  api_key,        ///< the backend, for a user or not; with a user's own token 403
 };
 
 using route_handler = gateway_loop::response (*)(gateway_loop&, gateway_loop::request_context&);
@@ -61,6 +62,10 @@ gateway_loop::response rest_events(gateway_loop& g, gateway_loop::request_contex
 gateway_loop::response rest_ack(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_read(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_presence(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_notify(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_subscriptions(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_subscribe_topic(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_unsubscribe_topic(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_create_tenant(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_list_tenants(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_batch(gateway_loop& g, gateway_loop::request_context& r);
@@ -73,6 +78,13 @@ gateway_loop::response rest_delete_key(gateway_loop& g, gateway_loop::request_co
 gateway_loop::response rest_job(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_export_user(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_erase_user(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_list_webhooks(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_get_webhook(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_test_webhook(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_replay_webhook(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_dead_letters(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_retry_dead_letter(gateway_loop& g, gateway_loop::request_context& r);
+gateway_loop::response rest_delete_dead_letter(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_get_tenant(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_livez(gateway_loop& g, gateway_loop::request_context& r);
 gateway_loop::response rest_readyz(gateway_loop& g, gateway_loop::request_context& r);
@@ -102,5 +114,7 @@ struct list_arguments {
 [[nodiscard]] room_id parse_room(std::string_view text);
 [[nodiscard]] message_id parse_message(std::string_view text);
 [[nodiscard]] user_key user_of(const gateway_loop::request_context& r);
+/// Of a tenant that the operator names; NOT_FOUND: there is none.
+[[nodiscard]] boost::asio::awaitable<result<tenant_no>> tenant_number(gateway_loop& g, tenant_id id);
 
 }  // namespace parley::net

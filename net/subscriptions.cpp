@@ -1093,6 +1093,7 @@ void subscriptions::say_not_live(connection_ref c, const std::string& room) {
 
 void subscriptions::plan_automatic(slot c, const store::positions& all) {
   const auto tenant = conns_[c].user->tenant;
+  conns_[c].sync->notifications = all.notifications;
   std::vector<std::pair<slot, slot>> known = conns_[c].subs;  // subscribed by hand meanwhile
   for (const auto& p : all.rooms) {
     if (conns_[c].subs.size() >= options_.max_subscriptions) {
@@ -1237,6 +1238,7 @@ void subscriptions::step_sync(slot c) {
         sync.blocked = true;
         return;
       }
+      if (sync.automatic) ports_.synced(conns_[c].ref, sync.notifications);
       begin_sync(c);
       return;
     }

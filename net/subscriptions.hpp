@@ -60,6 +60,12 @@ class delivery_ports {
   virtual void restart(connection_ref c) = 0;
   /// run() is to be called in a later turn.
   virtual void wake() = 0;
+  /// An automatic connection was sent its `sync.done`. `notifications`: some may wait for its user, as of the snapshot of
+  /// its room list. Must not call back.
+  virtual void synced(connection_ref c, bool notifications) {
+    static_cast<void>(c);
+    static_cast<void>(notifications);
+  }
 };
 
 enum class sync_mode : std::uint8_t { automatic, manual };
@@ -213,6 +219,7 @@ class subscriptions {
   };
   struct sync_state {
     bool automatic = false;
+    bool notifications = false;  ///< automatic: some may wait
     enum class ask : std::uint8_t {
       nothing,
       list,

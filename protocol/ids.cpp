@@ -3,25 +3,7 @@
 #include "protocol/limits.hpp"
 #include "protocol/utf8.hpp"
 
-#include <cstddef>
-
 namespace parley {
-
-namespace {
-
-bool has_control_character(std::string_view text) {
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    if (byte < 0x20 || byte == 0x7f) return true;
-    // C1, U+0080–U+009F: in UTF-8 always C2 80 … C2 9F.
-    if (byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
-      return true;
-    }
-  }
-  return false;
-}
-
-}  // namespace
 
 bool is_valid_user_id(std::string_view text) {
   return !text.empty() && text.size() <= limits::user_id_max_bytes && text.front() != ' ' &&

@@ -4,6 +4,7 @@
 #include "protocol/json_scan.hpp"
 #include "protocol/retention.hpp"
 #include "protocol/utf8.hpp"
+#include "protocol/webhook_event.hpp"
 
 #include <algorithm>
 #include <array>
@@ -52,12 +53,6 @@ constexpr std::array config_keys{
     config_key{"allowed_origins", config_type::texts},
 };
 
-/// SPEC 6. `message.offline` needs no naming, but may be named.
-constexpr std::array<std::string_view, 12> webhook_events{
-    "message.offline", "message.created", "message.edited", "message.deleted",
-    "room.created",    "room.updated",    "room.deleted",   "member.joined",
-    "member.left",     "user.online",     "user.offline",   "notification.failed"};
-
 bool is_text(const json_slice& value) {
   return value.is(json_kind::string) && !decoded(value).empty();
 }
@@ -75,13 +70,19 @@ bool is_array_of_texts(const json_slice& value, Accept accept) {
   return true;
 }
 
-bool is_http_url(std::string_view text) {
+/// Whether this node may go there is net's to judge (net/webhook_target): it depends on its configuration.
+bool is_webhook_url(std::string_view text) {
   const auto scheme_end = text.find("://");
   const std::string_view scheme = text.substr(0, scheme_end);
-  return scheme_end != std::string_view::npos && (scheme == "http" || scheme == "https") &&
-         text.size() > scheme_end + 3;
+  if (scheme_end == std::string_view::npos || (scheme != "http" && scheme != "https")) return false;
+  const auto rest = text.substr(scheme_end + 3);
+  const auto authority = rest.substr(0, rest.find_first_of("/?#"));
+  return !authority.empty() && authority.find('@') == std::string_view::npos &&
+         text.find('#') == std::string_view::npos && text.size() <= limits::webhook_url_max_bytes;
 }
+static_assert(limits::webhook_url_max_bytes == 2048, "the complaint names it");
 
+constexpr std::string_view wrong_time = "must be a time such as 2026-01-31T12:00:00Z";
 constexpr std::string_view wrong_retention = "must be a duration of at least 1h, such as \"720h\"";
 
 /// What a value must be, or nothing when it is.
@@ -96,17 +97,17 @@ std::string_view complaint(config_type type, const json_slice& value) {
                  ? ""
                  : "must be an array of strings that are not empty";
     case config_type::url:
-      return is_text(value) && is_http_url(decoded(value)) ? "" : "must be an http or https URL";
+      return is_text(value) && is_webhook_url(decoded(value))
+                 ? ""
+                 : "must be an http or https URL of at most 2048 bytes, without a user name or "
+                   "fragment";
     case config_type::format:
       return is_text(value) && (decoded(value) == "parley" || decoded(value) == "chatapi")
                  ? ""
                  : "must be \"parley\" or \"chatapi\"";
     case config_type::events:
-      return is_array_of_texts(value,
-                               [](const std::string& event) {
-                                 return std::find(webhook_events.begin(), webhook_events.end(),
-                                                  event) != webhook_events.end();
-                               })
+      return is_array_of_texts(
+                 value, [](const std::string& event) { return parse_event_type(event).has_value(); })
                  ? ""
                  : "must be an array of webhook events";
     case config_type::retention:
@@ -134,6 +135,35 @@ void check_config(field_reader& read, const json_slice& config, std::size_t max_
       read.refuse(field, wrong);
     }
   }
+}
+
+/// Whom a notification is for; at least one kind of them.
+void read_targets(field_reader& read, const json_slice& targets, std::size_t max_depth,
+                  notify_body& out) {
+  if (!targets.is(json_kind::object)) {
+    read.refuse("targets", targets.is(json_kind::none) ? "is required" : "must be an object");
+    return;
+  }
+  json_scanner fields{max_depth};
+  fields.open(targets.text);
+  fields.enter_object();
+  while (const auto key = fields.next_key()) {
+    const std::string name{*key};
+    const json_slice value = fields.value();
+    if (value.is_void()) continue;
+    if (name == "user_ids") {
+      out.users = read.users(value, "targets.user_ids", limits::notify_users_max);
+    } else if (name == "room_id") {
+      if (const auto text = read.text(value, "targets.room_id"))
+        out.room = room_id::parse(*text).value_or(room_id{});
+    } else if (name == "topic_subscribers") {
+      out.topic_subscribers = value.text == "true";
+      if (!value.is(json_kind::boolean))
+        read.refuse("targets.topic_subscribers", "must be true or false");
+    }
+  }
+  if (out.users.empty() && !out.room && !out.topic_subscribers)
+    read.refuse("targets", "must name users, a room or the topic's subscribers");
 }
 
 }  // namespace
@@ -349,7 +379,80 @@ result<std::optional<utc_time>> rest_body_parser::disconnect(std::string_view bo
   const auto fields = impl_->scan<1>(body, read, {"revoke_before"});
   if (!fields["revoke_before"].is_void()) {
     out = parse_rfc3339(read.text(fields["revoke_before"], "revoke_before").value_or(""));
-    if (!out) read.refuse("revoke_before", "must be a time such as 2026-01-31T12:00:00Z");
+    if (!out) read.refuse("revoke_before", wrong_time);
+  }
+  if (auto why = read.failure()) return std::move(*why);
+  return out;
+}
+
+result<replay_body> rest_body_parser::replay(std::string_view body) {
+  field_reader read{impl_->bounds};
+  const auto fields = impl_->scan<3>(body, read, {"since", "until", "dead_letters"});
+  const auto time = [&](std::string_view name) -> std::optional<utc_time> {
+    const json_slice& value = fields[name];
+    if (value.is_void()) return std::nullopt;
+    const auto out = parse_rfc3339(read.text(value, name).value_or(""));
+    if (!out) read.refuse(name, wrong_time);
+    return out;
+  };
+  replay_body out;
+  out.since = time("since");
+  out.until = time("until");
+  if (const json_slice& letters = fields["dead_letters"]; !letters.is_void()) {
+    out.dead_letters = letters.text == "true";
+    if (letters.text != "true" && letters.text != "false")
+      read.refuse("dead_letters", "must be true or false");
+  }
+  if (!read.has_failed()) {
+    if (out.since.has_value() == out.dead_letters)
+      read.refuse("since", "or dead_letters must be given, and not both");
+    else if (out.until && !out.since)
+      read.refuse("until", "needs since");
+    else if (out.until && *out.until <= *out.since)
+      read.refuse("until", "must be after since");
+  }
+  if (auto why = read.failure()) return std::move(*why);
+  return out;
+}
+
+std::optional<error> wrong_topic(std::string_view topic, const node_limits& bounds) {
+  if (topic.size() > bounds.max_topic) {
+    return beyond("max_topic", invalid("topic", "topic must be at most " +
+                                                    std::to_string(bounds.max_topic) + " bytes"));
+  }
+  if (topic.empty() || has_control_character(topic) || !is_valid_utf8(topic))
+    return invalid("topic", "topic must not be empty, nor hold control characters");
+  return std::nullopt;
+}
+
+result<notify_body> rest_body_parser::notify(std::string_view body) {
+  field_reader read{impl_->bounds};
+  const auto fields = impl_->scan<4>(body, read, {"topic", "payload", "targets", "ttl_s"});
+  notify_body out;
+  if (auto topic = read.text(fields["topic"], "topic")) {
+    if (auto wrong = wrong_topic(*topic, impl_->bounds)) read.refuse(std::move(*wrong));
+    out.topic = std::move(*topic);
+  }
+  const json_slice& payload = fields["payload"];
+  if (payload.is(json_kind::none)) {
+    read.refuse("payload", "is required");
+  } else if (!payload.is(json_kind::null)) {
+    out.payload = json_text{minified(payload)};
+    if (out.payload.value.size() > impl_->bounds.max_payload) {
+      read.refuse(
+          beyond("max_payload",
+                 invalid("payload", "payload must be at most " +
+                                        std::to_string(impl_->bounds.max_payload) + " bytes")));
+    }
+  }
+  read_targets(read, fields["targets"], impl_->bounds.max_json_depth, out);
+  out.ttl = limits::notification_ttl_default;
+  if (const json_slice& ttl = fields["ttl_s"]; !ttl.is_void()) {
+    out.ttl = std::chrono::seconds{as_count(ttl).value_or(0)};
+    if (out.ttl.count() < 1 || out.ttl > limits::notification_ttl_max) {
+      read.refuse("ttl_s", "must be an integer from 1 to " +
+                               std::to_string(limits::notification_ttl_max.count()));
+    }
   }
   if (auto why = read.failure()) return std::move(*why);
   return out;

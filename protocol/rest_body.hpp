@@ -48,12 +48,30 @@ struct update_tenant_body {  ///< what is not given stays; at least one is
   std::optional<std::string> config{};  ///< the whole of it, JSON object text
   std::optional<bool> disabled{};
 };
+/// What is to be told to an endpoint again: the events of a time, or what was given up.
+struct replay_body {
+  std::optional<utc_time> since{};  ///< given, unless `dead_letters`
+  std::optional<utc_time> until{};  ///< after `since`; nullopt: up to now
+  bool dead_letters = false;
+};
+/// `POST /notify`. The room need not exist.
+struct notify_body {
+  std::string topic;
+  json_text payload;
+  std::vector<user_id> users;  ///< each once
+  std::optional<room_id> room;
+  bool topic_subscribers = false;
+  std::chrono::seconds ttl{};
+};
 /// One item of `POST /messages/batch`: what its own body would be, and its room; or what is wrong with it.
 struct batch_item {
   room_id room{};
   send_body send{};
   std::optional<error> failure{};
 };
+
+/// Why this is no notification's topic: 1 to `max_topic` bytes of UTF-8 without control characters.
+[[nodiscard]] std::optional<error> wrong_topic(std::string_view topic, const node_limits& bounds);
 
 class rest_body_parser {
  public:
@@ -80,6 +98,10 @@ class rest_body_parser {
   result<std::string> key_kind(std::string_view body);
   /// `POST /users/{id}/disconnect`: `revoke_before`, RFC 3339; nullopt: not given.
   result<std::optional<utc_time>> disconnect(std::string_view body);
+  /// `POST /admin/tenants/{id}/webhook/replay`: `since` (with or without `until`), or `dead_letters`.
+  result<replay_body> replay(std::string_view body);
+  /// `POST /notify`: at least one kind of target; what is no room's id is the nil one, which no room has.
+  result<notify_body> notify(std::string_view body);
   /// `POST /messages/batch`: an item that is wrong fails alone; more than limits::batch_max_items: all of it.
   result<std::vector<batch_item>> batch(std::string_view body);
 

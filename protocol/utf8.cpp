@@ -64,4 +64,16 @@ bool utf8_checker::feed(std::string_view piece) {
 
 bool utf8_checker::complete() const { return state_ == 0; }
 
+bool has_control_character(std::string_view text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if (byte < 0x20 || byte == 0x7f) return true;
+    // C1, U+0080–U+009F: in UTF-8 always C2 80 … C2 9F.
+    if (byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace parley

@@ -7,6 +7,8 @@
 namespace parley {
 
 [[nodiscard]] bool is_valid_utf8(std::string_view text);
+/// C0, DEL or C1 in a valid text.
+[[nodiscard]] bool has_control_character(std::string_view text);
 
 /// Checks a text that arrives in pieces; fails at the first byte that can't continue it. Copyable: state is 4 bytes.
 class utf8_checker {
