@@ -42,6 +42,7 @@ node_actors::node_actors(store::database& database, const node_actors_options& o
   c.system = std::make_unique<caf::actor_system>(c.config);
   c.storage = spawn_storage(c);
   c.directory = spawn_directory(c);
+  if (options.webhooks) c.outbox = spawn_outbox(c);
 }
 
 void node_actors::show_tenants_with_origins() {
@@ -82,11 +83,18 @@ bool node_actors::stop(std::chrono::milliseconds deadline) {
   // The directory first: with it no room and no session acts any more; then storage, behind all they have sent.
   caf::anon_send(c.directory, stop_signal{});
   if (!wait_for(c.directory_stopped)) return false;
+  // Its client's threads may be telling it something: they end first.
+  if (c.outbox) {
+    c.options.webhooks->stop();
+    caf::anon_send(c.outbox, stop_signal{});
+    if (!wait_for(c.outbox_stopped)) return false;
+  }
   c.readers.reset();
   caf::anon_send(c.storage, stop_signal{});
   if (!wait_for(c.storage_stopped)) return false;
   c.storage = nullptr;
   c.directory = nullptr;
+  c.outbox = nullptr;
   c.gateways.clear();
   c.system.reset();
   return true;

@@ -2,12 +2,14 @@
 /// CAF's side of the node: the system, the handles that actors share, and how they are spawned. Included by actors only.
 
 #include "actors/actor_base.hpp"
+#include "actors/event_wishes.hpp"
 #include "actors/messages_caf.hpp"
 #include "actors/node_actors.hpp"
 #include "actors/presence_table.hpp"
 #include "actors/read_pool.hpp"
 #include "actors/tenant_table.hpp"
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -26,16 +28,20 @@ struct actor_context {
   std::unique_ptr<read_pool> readers;
   presence_table online;
   tenant_table tenants;
+  event_wishes wishes;
+  std::atomic<bool> outbox_waits{false};  ///< it wants to hear of the next commit (outbox_news)
   caf::actor_system_config config;
   std::unique_ptr<caf::actor_system> system;
   caf::actor storage;
   caf::actor directory;
+  caf::actor outbox;                 ///< perhaps none
   std::vector<caf::actor> gateways;  ///< index: gateway_no; complete before the first listener opens
 
   std::mutex stop_mutex;
   std::condition_variable stop_changed;
   bool storage_stopped = false;
   bool directory_stopped = false;
+  bool outbox_stopped = false;
 
   actor_context(store::database& db, const node_actors_options& o, const clock& c, random_source& r)
       : database(db),
@@ -49,6 +55,7 @@ struct actor_context {
 
 caf::actor spawn_storage(actor_context& context);
 caf::actor spawn_directory(actor_context& context);
+caf::actor spawn_outbox(actor_context& context);
 caf::actor spawn_room(actor_context& context, instance_no instance, const room_key& room);
 caf::actor spawn_session(actor_context& context, instance_no instance, const user_key& user,
                          bool successor);

@@ -1,5 +1,6 @@
 #include "actors/group_commit.hpp"
 
+#include "protocol/assert.hpp"
 #include "protocol/planted.hpp"
 #include "protocol/server_frame.hpp"
 
@@ -27,6 +28,10 @@ void group_commit::on(const append_ptr& m) { queue_.push(m->row.tenant, m, bytes
 
 void group_commit::on(const create_room_ptr& m) { queue_.push(m->room.tenant, m, bytes_of(m)); }
 
+void group_commit::on(const create_notification_ptr& m) {
+  queue_.push(m->notification.tenant, m, bytes_of(m));
+}
+
 void group_commit::on(const store_cursors_ptr& m) {
   constexpr std::size_t bytes_a_cursor = 64;
   cursors_.push(m->moves->user.tenant, m, bytes_a_cursor * (1 + m->moves->rooms.size()));
@@ -46,7 +51,7 @@ bool group_commit::is_open(room_no room, generation gen) const {
 void group_commit::run() {
   if (ended_) return;
   run_opens();
-  if (ended_ || (queue_.empty() && cursors_.empty() && seen_.empty() && keys_used_.empty())) return;
+  if (ended_ || !wants_a_commit()) return;
   if (full_) {
     fail_all(no_space());
     return;
@@ -88,18 +93,25 @@ bool group_commit::fill(std::size_t& rows) {
   constexpr auto all = limits::commit_max_rows;
   const bool last_class_waits = !seen_.empty() || !keys_used_.empty();
   const auto for_last = last_class_waits ? all / limits::commit_lower_share : 0;
+  const auto for_outbox = outbox_.empty() ? 0 : all / limits::commit_lower_share;
   const auto for_cursors = cursors_.empty() ? 0 : all / limits::commit_lower_share;
-  for (std::size_t bytes = 0; !queue_.empty() && rows < all - for_cursors - for_last &&
+  for (std::size_t bytes = 0; !queue_.empty() && rows < all - for_cursors - for_outbox - for_last &&
                               bytes < limits::commit_max_bytes;) {
     executed_.push_back(queue_.pop());
     rows += rows_of(executed_.back());
     bytes += bytes_of(executed_.back());
     if (!execute(executed_.back())) return false;
   }
-  while (!cursors_.empty() && rows < all - for_last) {
+  while (!cursors_.empty() && rows < all - for_outbox - for_last) {
     const auto moves = cursors_.pop();
     rows += moves->moves->rooms.size();
     if (!execute_cursors(moves)) return false;
+  }
+  while (!outbox_.empty() && rows < all - for_last) {
+    const auto m = std::move(outbox_.front());
+    outbox_.pop_front();
+    rows += rows_of(m);
+    if (!execute_outbox(m)) return false;
   }
   // Nobody hears of these: what is refused is passed over.
   const auto passed_over = [](const error&) {};
@@ -171,6 +183,10 @@ std::size_t group_commit::bytes_of(const item& m) {
   }
   if (const auto* c = std::get_if<create_room_ptr>(&m))
     return small_item_bytes * (1 + (*c)->room.members.size());
+  if (const auto* n = std::get_if<create_notification_ptr>(&m)) {
+    const auto& made = (*n)->notification;
+    return small_item_bytes * (1 + made.users.size()) + made.payload.value.size();
+  }
   return small_item_bytes;
 }
 
@@ -257,6 +273,20 @@ bool group_commit::execute(const item& m) {
     changes_.push_back({*c, std::move(*done)});
     return true;
   }
+  if (const auto* n = std::get_if<create_notification_ptr>(&m)) {
+    PARLEY_ASSERT(writer_.outbox() != nullptr);
+    auto done = writer_.outbox()->create_notification((*n)->notification);
+    if (!done) {
+      const bool go_on = note(done.error(), [&](const error& why) {
+        ports_.to_gateway((*n)->to.gateway, std::make_shared<const notification_created>(
+                                                notification_created{(*n)->to.call, why}));
+      });
+      if (go_on) executed_.pop_back();
+      return go_on;
+    }
+    notified_.push_back({*n, std::move(*done)});
+    return true;
+  }
   const auto& t = std::get<create_tenant_ptr>(m);
   auto done = writer_.create_tenant(t->tenant);
   if (!done) {
@@ -286,6 +316,60 @@ bool group_commit::execute_cursors(const store_cursors_ptr& m) {
   }
   cursor_results_.emplace_back(m, std::move(outcomes));
   return true;
+}
+
+std::size_t group_commit::rows_of(const outbox_item& m) {
+  if (const auto* b = std::get_if<apply_outbox_ptr>(&m))
+    return 1 + (*b)->batch.rows.size() + (*b)->batch.outcomes.size();
+  if (const auto* a = std::get_if<ack_notifications_ptr>(&m)) return 1 + (*a)->notifications.size();
+  return 1 + std::get<notifications_written_ptr>(m)->written.size();
+}
+
+/// What is refused alone is told like what is stored: after the commit, in order.
+bool group_commit::execute_outbox(const outbox_item& m) {
+  PARLEY_ASSERT(writer_.outbox() != nullptr);
+  auto& outbox = *writer_.outbox();
+  store::write_result<void> done;
+  if (const auto* b = std::get_if<apply_outbox_ptr>(&m)) {
+    done = outbox.apply((*b)->batch);
+  } else if (const auto* a = std::get_if<ack_notifications_ptr>(&m)) {
+    done = outbox.acknowledge((*a)->user, (*a)->notifications);
+  } else {
+    const auto& w = *std::get<notifications_written_ptr>(m);
+    done = outbox.attempted(w.tenant, w.written, w.at);
+  }
+  auto& result = outbox_results_.emplace_back(m, std::nullopt);
+  if (done) return true;
+  return note(done.error(), [&](const error& why) { result.second = why; });
+}
+
+void group_commit::answer(const outbox_item& m, const std::optional<error>& failure) {
+  if (const auto* b = std::get_if<apply_outbox_ptr>(&m)) {
+    ports_.to_outbox(outbox_applied{(*b)->call, failure});
+  } else if (const auto* a = std::get_if<ack_notifications_ptr>(&m); a != nullptr && (*a)->to) {
+    ports_.to_gateway((*a)->to->gateway,
+                      std::make_shared<const session_done>(session_done{(*a)->to->call, failure}));
+  }
+}
+
+/// Shown before it is answered: who asked may look for it.
+void group_commit::show_notification(notified_item& n) {
+  const auto& asked = n.asked->notification;
+  if (!n.made.replayed) {
+    std::string text;
+    append_notification(text, n.made.id, n.made.topic, asked.payload, n.made.created_at);
+    ports_.show(std::make_shared<const notification_shown>(notification_shown{
+        asked.tenant, n.made.no, n.made.id, n.made.users, n.made.room, make_text_frame(text)}));
+  }
+  ports_.to_gateway(n.asked->to.gateway,
+                    std::make_shared<const notification_created>(
+                        notification_created{n.asked->to.call, std::move(n.made)}));
+}
+
+void group_commit::tell_outbox() {
+  auto* outbox = writer_.outbox();
+  if (outbox == nullptr) return;
+  ports_.to_outbox(outbox_news{outbox->take_outbox_news(), true});
 }
 
 void group_commit::succeed(commit_no no) {
@@ -321,12 +405,22 @@ void group_commit::succeed(commit_no no) {
                       std::make_shared<const created>(created{c.asked->to.call, std::move(c.room)}));
   }
   for (const auto& t : tenants_) {
+    if (t.asked->tenant.config.find("webhook_url") != std::string::npos) {
+      store::tenant_row row;
+      row.no = t.no;
+      row.id = t.asked->tenant.id;
+      ports_.to_outbox(
+          std::make_shared<const tenant_changed>(tenant_changed{call_no{}, std::move(row)}));
+    }
     ports_.to_gateway(t.asked->to.gateway,
                       std::make_shared<const tenant_created>(tenant_created{t.asked->to.call, t.no}));
   }
   for (const auto& c : changes_) show_change(c);
+  for (auto& n : notified_) show_notification(n);
   show_cursors();
   for (auto& [asked, outcomes] : cursor_results_) answer_cursors(asked, std::move(outcomes));
+  for (const auto& [asked, failure] : outbox_results_) answer(asked, failure);
+  tell_outbox();
   executed_.clear();
   touched_.clear();
   touched_order_.clear();
@@ -335,7 +429,9 @@ void group_commit::succeed(commit_no no) {
   created_.clear();
   tenants_.clear();
   changes_.clear();
+  notified_.clear();
   cursor_results_.clear();
+  outbox_results_.clear();
 }
 
 /// The owner hears of it before who asked: a gateway that is told «done» is not far from knowing it.
@@ -349,8 +445,14 @@ void group_commit::show_change(const changed_item& c) {
     revoked(r->user, r->before);
   } else if (const auto* e = std::get_if<store::tenant_change::erase_user>(&change.what)) {
     revoked(e->user, change.at);
-  } else if (!std::holds_alternative<store::tenant_change::set_retention>(change.what)) {
+  } else if (std::holds_alternative<store::tenant_change::update>(change.what) ||
+             std::holds_alternative<store::tenant_change::add_credential>(change.what) ||
+             std::holds_alternative<store::tenant_change::delete_credential>(change.what) ||
+             std::holds_alternative<store::tenant_change::remove>(change.what)) {
     ports_.to_directory(m);
+    ports_.to_outbox(m);
+  } else if (std::holds_alternative<store::tenant_change::replay_events>(change.what)) {
+    ports_.to_outbox(m);
   }
   ports_.to_gateway(c.asked->to.gateway, std::move(m));
 }
@@ -363,13 +465,18 @@ void group_commit::fail_all(const error& why) {
   created_.clear();
   tenants_.clear();
   changes_.clear();
+  notified_.clear();
   for (const auto& m : executed_) refuse(m, why);
   executed_.clear();
   for (const auto& [m, outcomes] : cursor_results_) refuse(m, why);
   cursor_results_.clear();
+  for (const auto& [m, failure] : outbox_results_) answer(m, why);
+  outbox_results_.clear();
   if (full_) {
     while (!queue_.empty()) refuse(queue_.pop(), why);
     while (!cursors_.empty()) refuse(cursors_.pop(), why);
+    for (const auto& m : outbox_) answer(m, why);
+    outbox_.clear();
     seen_.clear();
     keys_used_.clear();
   }
@@ -387,6 +494,9 @@ void group_commit::refuse(const item& m, const error& why) {
   } else if (const auto* changed = std::get_if<change_tenant_ptr>(&m)) {
     ports_.to_gateway((*changed)->to.gateway, std::make_shared<const tenant_changed>(
                                                   tenant_changed{(*changed)->to.call, why}));
+  } else if (const auto* n = std::get_if<create_notification_ptr>(&m)) {
+    ports_.to_gateway((*n)->to.gateway, std::make_shared<const notification_created>(
+                                            notification_created{(*n)->to.call, why}));
   } else {
     const auto& t = std::get<create_tenant_ptr>(m);
     ports_.to_gateway(t->to.gateway,

@@ -5,8 +5,8 @@
 /// Invariants an append is executed only in the room's open generation; a generation that lost one entry is closed at
 ///            once, so nothing behind the lost one is ever stored. The rows of one append are all in one commit, or none
 ///            is. Answers leave after the commit they report.
-/// Classes    sends and all else that is a tenant's command; then cursors; then what nobody waits for; between commits the
-///            jobs. A higher class leaves a lower one that waits a sixteenth of the rows, so that none starves.
+/// Classes    sends and all else that is a tenant's command; then cursors; then the outbox; then what nobody waits for;
+///            between commits the jobs. A higher class leaves a lower one that waits a sixteenth of the rows, so that none starves.
 /// Fairness   within a class tenants take turns (fair_queue); what one tenant asked is done in the order in which it came.
 /// Bound      a commit takes ≤ limits::commit_max_rows rows and ≤ limits::commit_max_bytes of sends, and what belongs to
 ///            the last of them; the queue is bounded by the admission credit of what is in it (gateways; a tenant has a
@@ -43,14 +43,22 @@ class storage_ports {
   virtual void to_gateway(gateway_no gateway, created_ptr m) = 0;
   virtual void to_gateway(gateway_no gateway, tenant_created_ptr m) = 0;
   virtual void to_gateway(gateway_no gateway, tenant_changed_ptr m) = 0;
+  virtual void to_gateway(gateway_no gateway, notification_created_ptr m) = 0;
+  virtual void to_gateway(gateway_no gateway, session_done_ptr m) = 0;
   /// A change that the tenant's owner must hear of.
   virtual void to_directory(tenant_changed_ptr m) = 0;
+  /// The same, for who keeps its endpoint.
+  virtual void to_outbox(tenant_changed_ptr m) = 0;
+  virtual void to_outbox(const outbox_applied& m) = 0;
+  /// After a commit; whether it wants to hear that the log grew, the shell knows.
+  virtual void to_outbox(outbox_news m) = 0;
   /// From nobody who waits for the answer.
   virtual void to_directory(room_command_ptr m) = 0;
-  virtual void publish(publish_ptr m) = 0;         ///< to each gateway
-  virtual void show(cursors_shown_ptr m) = 0;      ///< to each gateway
-  virtual void show(user_revoked_ptr m) = 0;       ///< to each gateway
-  virtual void show(const room_rewritten& m) = 0;  ///< to each gateway
+  virtual void publish(publish_ptr m) = 0;          ///< to each gateway
+  virtual void show(cursors_shown_ptr m) = 0;       ///< to each gateway
+  virtual void show(user_revoked_ptr m) = 0;        ///< to each gateway
+  virtual void show(notification_shown_ptr m) = 0;  ///< to each gateway
+  virtual void show(const room_rewritten& m) = 0;   ///< to each gateway
   /// There is space again, or no more (I10).
   virtual void writable(bool yes) = 0;
   /// I10: outcome unknown. The process ends at once; if this returns (the simulation), group_commit does nothing more.
@@ -79,12 +87,14 @@ class group_commit {
   void on(const store_cursors_ptr& m);
   void on(const store_last_seen_ptr& m) { seen_.push_back(m); }
   void on(const key_used_ptr& m) { keys_used_.push_back(m); }
+  void on(const create_notification_ptr& m);
+  /// The store keeps an outbox if one of these comes.
+  void on(const apply_outbox_ptr& m) { outbox_.push_back(m); }
+  void on(const ack_notifications_ptr& m) { outbox_.push_back(m); }
+  void on(const notifications_written_ptr& m) { outbox_.push_back(m); }
   void on(const close_room& m);
 
-  [[nodiscard]] bool has_work() const {
-    return !opens_.empty() || !queue_.empty() || !cursors_.empty() || !seen_.empty() ||
-           !keys_used_.empty();
-  }
+  [[nodiscard]] bool has_work() const { return !opens_.empty() || wants_a_commit(); }
   /// Answers the openings, then commits once what is queued, sends before cursors.
   void run();
   /// Between commits, at least once a second: checkpoint, mark, clean-up; a probe while there is no space.
@@ -93,7 +103,8 @@ class group_commit {
   [[nodiscard]] bool jobs_go_on() const { return jobs_go_on_; }
 
   [[nodiscard]] std::size_t queued() const {
-    return opens_.size() + queue_.size() + cursors_.size() + seen_.size() + keys_used_.size();
+    return opens_.size() + queue_.size() + cursors_.size() + outbox_.size() + seen_.size() +
+           keys_used_.size();
   }
   [[nodiscard]] const commit_counters& counters() const { return counters_; }
   [[nodiscard]] bool ended() const { return ended_; }
@@ -101,8 +112,10 @@ class group_commit {
  private:
   /// About what a row takes beside its texts; what a command without any counts.
   static constexpr std::size_t small_item_bytes = 256;
-  using item =
-      std::variant<append_ptr, delete_room_ptr, create_room_ptr, create_tenant_ptr, change_tenant_ptr>;
+  using item = std::variant<append_ptr, delete_room_ptr, create_room_ptr, create_tenant_ptr,
+                            change_tenant_ptr, create_notification_ptr>;
+  using outbox_item =
+      std::variant<apply_outbox_ptr, ack_notifications_ptr, notifications_written_ptr>;
   struct open_log {
     generation gen;
     instance_no instance;
@@ -124,11 +137,19 @@ class group_commit {
     create_tenant_ptr asked;
     tenant_no no;
   };
+  struct notified_item {
+    create_notification_ptr asked;
+    store::created_notification made;
+  };
   struct changed_item {
     change_tenant_ptr asked;
     store::tenant_row row;
   };
 
+  [[nodiscard]] bool wants_a_commit() const {
+    return !queue_.empty() || !cursors_.empty() || !outbox_.empty() || !seen_.empty() ||
+           !keys_used_.empty();
+  }
   void run_opens();
   /// Executes what one commit takes; false: all of it failed with `failure_`.
   bool fill(std::size_t& rows);
@@ -137,6 +158,11 @@ class group_commit {
   /// False: the whole transaction failed with `failure_`.
   bool execute(const item& m);
   bool execute_cursors(const store_cursors_ptr& m);
+  bool execute_outbox(const outbox_item& m);
+  [[nodiscard]] static std::size_t rows_of(const outbox_item& m);
+  void answer(const outbox_item& m, const std::optional<error>& failure);
+  void show_notification(notified_item& n);
+  void tell_outbox();
   bool note(const store::write_error& e, const std::function<void(const error&)>& fail_item);
   void refuse(const item& m, const error& why);
   void refuse(const store_cursors_ptr& m, const error& why);
@@ -155,6 +181,7 @@ class group_commit {
   std::deque<open_room_ptr> opens_;
   fair_queue<item> queue_{limits::commit_turn_bytes};
   fair_queue<store_cursors_ptr> cursors_{limits::commit_turn_bytes};
+  std::deque<outbox_item> outbox_;
   std::deque<store_last_seen_ptr> seen_;  ///< nobody waits for these
   std::deque<key_used_ptr> keys_used_;    ///< nor for these
   std::unordered_map<room_no, open_log> open_;
@@ -171,6 +198,8 @@ class group_commit {
   std::vector<created_item> created_;
   std::vector<tenant_item> tenants_;
   std::vector<changed_item> changes_;
+  std::vector<notified_item> notified_;
+  std::vector<std::pair<outbox_item, std::optional<error>>> outbox_results_;
   std::vector<deleted_item> deleted_;
   std::vector<std::pair<store_cursors_ptr, std::vector<cursor_outcome>>> cursor_results_;
   std::vector<std::pair<instance_no, lost_ptr>> lost_;  // told after the commit, so after `committed`

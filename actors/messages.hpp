@@ -16,6 +16,11 @@
 ///   room      → gateways    replies (one), publish (each)   storage → gateways   publish (a room's creation)
 ///   session   → gateways    attached, receipt, session_done, close_connection (one); presence_shown, typing_shown (each)
 ///   storage   → gateways    cursors_shown (each)
+///   gateway   → storage     create_notification, ack_notifications, notifications_written
+///   storage   → gateways    notification_created (one), notification_shown (each)
+///   storage   → outbox      outbox_applied, outbox_news, tenant_changed     outbox  → storage    apply_outbox
+///   gateway   → outbox      webhook_call                    outbox  → gateway    webhook_called
+///   session   → outbox      user_presence
 ///   any       → readers     read_request                    readers → asker      read_answer
 
 #include "actors/admission.hpp"
@@ -495,6 +500,88 @@ struct store_last_seen {
 };
 using store_last_seen_ptr = std::shared_ptr<const store_last_seen>;
 
+// ---- notifications and the outbox (SPEC 6) ------------------------------------------------------------------------
+
+struct create_notification {
+  reply_to to;
+  store::new_notification notification;
+};
+using create_notification_ptr = std::shared_ptr<const create_notification>;
+struct notification_created {
+  call_no call;
+  std::variant<error, store::created_notification> outcome;
+};
+using notification_created_ptr = std::shared_ptr<const notification_created>;
+/// Committed, for connections of these users and of the members of this room. To each gateway.
+struct notification_shown {
+  tenant_no tenant;
+  store::notification_no no;
+  uuid id;
+  std::vector<user_id> users;
+  std::optional<room_id> room{};
+  frame_ptr frame;
+};
+using notification_shown_ptr = std::shared_ptr<const notification_shown>;
+/// A user has these. Answered by session_done, if somebody waits.
+struct ack_notifications {
+  std::optional<reply_to> to{};
+  user_key user;
+  std::vector<uuid> notifications;
+};
+using ack_notifications_ptr = std::shared_ptr<const ack_notifications>;
+/// Frames that were written to connections. Not answered.
+struct notifications_written {
+  tenant_no tenant;
+  std::vector<std::pair<uuid, std::uint32_t>> written;
+  utc_time at{};
+};
+using notifications_written_ptr = std::shared_ptr<const notifications_written>;
+
+struct apply_outbox {
+  call_no call;
+  store::outbox_batch batch;
+};
+using apply_outbox_ptr = std::shared_ptr<const apply_outbox>;
+/// In the order of the batches.
+struct outbox_applied {
+  call_no call;
+  std::optional<error> failure{};  ///< nothing of it is stored
+};
+/// Something that the outbox did not order is committed.
+struct outbox_news {
+  std::vector<tenant_no> tenants;  ///< in whose queues there are new rows
+  bool log_grew = false;
+};
+/// A user's presence has changed, for whoever wants user.online and user.offline (event_wishes). Best effort.
+struct user_presence {
+  user_key user;
+  bool online = false;
+  utc_time at{};
+};
+/// The operator about one tenant's endpoint.
+struct webhook_call {
+  enum class kind : std::uint8_t {
+    test
+  };  ///< one event now, past the queue; what came of it is the answer
+  reply_to to;
+  tenant_no tenant;
+  tenant_id id;
+  kind what = kind::test;
+};
+using webhook_call_ptr = std::shared_ptr<const webhook_call>;
+struct webhook_report {
+  std::string url;
+  std::string event_id;
+  int status = 0;       ///< of HTTP; 0: there was no answer
+  std::string failure;  ///< empty: it was good
+  std::chrono::milliseconds took{};
+};
+struct webhook_called {
+  call_no call;
+  std::variant<error, webhook_report> outcome;
+};
+using webhook_called_ptr = std::shared_ptr<const webhook_called>;
+
 // ---- directory ↔ owners ---------------------------------------------------------------------------------------------
 
 /// Stop if nothing is in work; the answer is room_retired or room_busy.
@@ -644,11 +731,66 @@ struct user_export_query {
   std::string cursor;
 };
 
+/// The endpoint of one tenant, or a page of all.
+struct endpoints_query {
+  std::optional<tenant_no> tenant{};
+  std::size_t limit = 0;
+  std::string cursor{};
+};
+struct log_positions_query {};
+/// See store::outbox_reader.
+struct scan_query {
+  enum class kind : std::uint8_t { events, offline, tenant };
+  kind what = kind::events;
+  log_id after;
+  std::size_t max_entries = 0;
+  utc_time due_before{};         ///< of offline
+  std::int64_t max_members = 0;  ///< likewise
+  tenant_no tenant{};            ///< of tenant
+  log_id to{};                   ///< likewise
+};
+struct last_before_query {
+  utc_time t;
+};
+/// What waits for one endpoint, with its bodies.
+struct outbox_query {
+  tenant_no tenant;
+  webhook_format format = webhook_format::parley;
+  store::lane_no after;
+  utc_time now{};
+  std::size_t max_lanes = 0;
+  std::size_t per_lane = 0;
+  std::size_t max_bytes = 0;
+};
+struct acked_members_query {
+  room_no room;
+  user_no after;
+  std::size_t limit = 0;
+};
+/// What waits for this user, as frames.
+struct notifications_query {
+  user_key user;
+  store::notification_no after;
+  utc_time now{};
+  std::size_t max_items = 0;
+  std::size_t max_bytes = 0;
+};
+struct topics_query {
+  user_key user;
+};
+struct dead_letters_query {
+  tenant_no tenant;
+  std::size_t limit = 0;
+  std::string cursor{};
+};
+
 using read_query =
     std::variant<positions_query, check_query, page_query, room_query, exists_query, rooms_query,
                  members_query, history_query, message_query, lookup_query, credential_query,
                  tenant_query, tenants_query, audience_query, presence_query, tenant_usage_query,
-                 revocation_query, job_query, jobs_query, user_export_query, room_limit_query>;
+                 revocation_query, job_query, jobs_query, user_export_query, room_limit_query,
+                 endpoints_query, log_positions_query, scan_query, last_before_query, outbox_query,
+                 acked_members_query, notifications_query, topics_query, dead_letters_query>;
 
 struct page_frames {
   commit_no snapshot;
@@ -681,13 +823,51 @@ struct export_lines {
   std::string lines;  ///< each one JSON object and a line feed
   std::string next_cursor;
 };
+/// An event on its way out. Of a big room's message.offline the ids of its recipients belong between head and tail.
+struct outbox_post {
+  store::outbox_no no;
+  store::lane_no lane;
+  log_id place;  ///< rows of a lane go by (place, no)
+  event_type type = event_type::webhook_test;
+  std::string event_id;
+  std::uint32_t attempts = 0;
+  utc_time at{};
+  utc_time next_at{};
+  bool obsolete = false;
+  std::string head;
+  std::string tail;
+  std::optional<room_no> list_room{};
+  room_seq list_seq{};
+  user_id list_sender{};
+};
+struct outbox_posts {
+  std::vector<outbox_post> items;  ///< by lane, in order; each lane from its first row on
+  store::lane_no after;
+  bool end = false;
+  std::optional<utc_time> next_at{};
+};
+struct notification_frames {
+  struct item {
+    store::notification_no no;
+    uuid id;
+    frame_ptr frame;
+  };
+  std::vector<item> items;
+  store::notification_no to;
+  bool more = false;
+};
+struct topic_list {
+  std::vector<std::string> topics;
+};
 using read_result =
     std::variant<error, store::positions, store::checked_rooms, page_frames,
                  std::optional<store::room_view>, bool, store::room_list, members_result_page,
                  history_json, std::optional<entry>, lookup_result, std::optional<store::tenant_row>,
                  store::tenant_list, store::audience, store::presence_list,
                  store::tenant_usage_list, std::optional<utc_time>, std::optional<store::job_row>,
-                 store::job_list, std::optional<export_lines>, std::optional<user_id>>;
+                 store::job_list, std::optional<export_lines>, std::optional<user_id>,
+                 store::endpoint_list, store::log_positions, store::scanned, log_id, outbox_posts,
+                 store::acked_members, notification_frames, topic_list, store::dead_letter_list>;
 
 /// The answer to a query, with the asker's own number for it.
 struct read_answer {

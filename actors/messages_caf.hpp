@@ -3,6 +3,7 @@
 /// system include this.
 
 #include "actors/messages.hpp"
+#include "actors/webhook_client.hpp"
 
 #include <caf/all.hpp>
 
@@ -14,6 +15,11 @@ struct flush_tick {};     ///< storage to itself: commit what has queued up
 struct maintain_tick {};  ///< storage to itself
 struct job_tick {};       ///< storage to itself
 struct directory_tick {};
+struct outbox_tick {};
+struct webhook_answer_message {  ///< of the client, to the outbox
+  std::uint64_t attempt = 0;
+  webhook_answer answer;
+};
 struct session_tick {    ///< session to itself: what it wanted to be woken for
   std::uint64_t no = 0;  ///< the latest counts
 };
@@ -88,3 +94,16 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::user_revoked_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::tenant_updated)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::key_used_ptr)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::room_rewritten)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::outbox_tick)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::webhook_answer_message)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::create_notification_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::notification_created_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::notification_shown_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::ack_notifications_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::notifications_written_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::apply_outbox_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::outbox_applied)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::outbox_news)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::user_presence)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::webhook_call_ptr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(parley::actors::webhook_called_ptr)

@@ -4,12 +4,14 @@
 
 #include "actors/admission.hpp"
 #include "actors/directory.hpp"
+#include "actors/outbox_options.hpp"
 #include "actors/presence_table.hpp"
 #include "actors/read_pool.hpp"
 #include "actors/room.hpp"
 #include "actors/session.hpp"
 #include "actors/tally.hpp"
 #include "actors/tenant_table.hpp"
+#include "actors/webhook_client.hpp"
 #include "protocol/ids.hpp"
 #include "protocol/seams.hpp"
 #include "store/store.hpp"
@@ -43,7 +45,28 @@ struct node_gauges {
   std::atomic<std::int64_t> checkpoint_time_ns{0};
   histogram commit_time{latency_bounds_ns};  ///< from a group's first row to its last answer
   histogram commit_rows{row_bounds};         ///< a group
-  std::atomic<std::int64_t> live_rooms{0};   ///< actors alive; tests count them
+  // Of the outbox (SPEC 6).
+  std::atomic<std::int64_t> events_waiting{0};  ///< stored and not delivered yet, all endpoints
+  std::atomic<std::int64_t> events_lag{0};      ///< entries of the log that are not looked at yet
+  std::atomic<std::uint64_t> events_stored{0};
+  std::atomic<std::uint64_t> events_dropped{0};  ///< an endpoint's queue was full
+  std::atomic<std::uint64_t> events_obsolete{0};
+  std::atomic<std::uint64_t> webhook_attempts{0};
+  std::atomic<std::uint64_t> webhook_delivered{0};
+  std::atomic<std::uint64_t> webhook_failures{0};  ///< attempts that failed
+  std::atomic<std::uint64_t> webhook_given_up{0};
+  std::atomic<std::int64_t> webhooks_in_flight{0};
+  std::atomic<std::int64_t> endpoints{0};
+  std::atomic<std::int64_t> endpoints_resting{0};  ///< their breakers are open
+  std::atomic<std::int64_t> endpoints_disabled{0};
+  std::atomic<std::uint64_t> outbox_late_answers{0};
+  std::atomic<std::uint64_t> dead_letters{0};
+  std::atomic<std::uint64_t> notifications_created{0};
+  std::atomic<std::uint64_t> notifications_acknowledged{0};
+  std::atomic<std::uint64_t> notifications_expired{0};
+  histogram webhook_time{latency_bounds_ns};   ///< an attempt
+  histogram webhook_delay{latency_bounds_ns};  ///< from what an event tells of to its delivery
+  std::atomic<std::int64_t> live_rooms{0};     ///< actors alive; tests count them
   std::atomic<std::int64_t> live_sessions{0};
   std::atomic<std::int64_t> live_tenants{0};
   std::atomic<std::uint64_t> exceptions{0};  ///< that left a handler: each ended one actor
@@ -61,6 +84,8 @@ struct node_actors_options {
   std::size_t admission_rows = limits::admission_max_rows;
   std::size_t admission_bytes = limits::admission_max_bytes;
   std::chrono::milliseconds maintain_interval{200};
+  outbox_options outbox{};
+  std::shared_ptr<webhook_client> webhooks{};  ///< nullptr: no outbox
   /// I10: called on the storage thread when the outcome of a write is unknown, or when an actor that the node can't do
   /// without has failed. Must not return (status 74).
   std::function<void(const error&)> fatal;

@@ -1,4 +1,5 @@
 #include "actors/messages.hpp"
+#include "protocol/assert.hpp"
 #include "protocol/planted.hpp"
 #include "protocol/server_frame.hpp"
 
@@ -191,6 +192,90 @@ struct runner {
   }
   read_result operator()(const job_query& q) const { return give(from.job(q.id)); }
   read_result operator()(const jobs_query& q) const { return give(from.jobs(q.limit, q.cursor)); }
+
+  // Of the outbox: a node whose store keeps none asks nothing of it.
+  [[nodiscard]] store::outbox_reader& outbox() const {
+    PARLEY_ASSERT(from.outbox() != nullptr);
+    return *from.outbox();
+  }
+  read_result operator()(const endpoints_query& q) const {
+    if (!q.tenant) return give(outbox().endpoints(q.limit, q.cursor));
+    auto one = outbox().endpoint(*q.tenant);
+    if (!one) return one.error();
+    store::endpoint_list out;
+    if (*one) out.endpoints.push_back(std::move(**one));
+    return out;
+  }
+  read_result operator()(const log_positions_query&) const { return give(outbox().positions()); }
+  read_result operator()(const scan_query& q) const {
+    switch (q.what) {
+      case scan_query::kind::events:
+        return give(outbox().scan_events(q.after, q.max_entries));
+      case scan_query::kind::offline:
+        return give(outbox().scan_offline(q.after, q.due_before, q.max_members, q.max_entries));
+      case scan_query::kind::tenant:
+        break;
+    }
+    return give(outbox().scan_tenant(q.tenant, q.after, q.to, q.max_entries));
+  }
+  read_result operator()(const last_before_query& q) const {
+    return give(outbox().last_before(q.t));
+  }
+  read_result operator()(const outbox_query& q) const {
+    auto page = outbox().outbox(q.tenant, q.after, q.now, q.max_lanes, q.per_lane, q.max_bytes);
+    if (!page) return page.error();
+    outbox_posts out;
+    out.after = page->after;
+    out.end = page->end;
+    out.next_at = page->next_at;
+    out.items.reserve(page->items.size());
+    for (auto& item : page->items) {
+      auto& post = out.items.emplace_back();
+      post.no = item.no;
+      post.lane = item.lane;
+      post.place = item.place;
+      post.type = item.type;
+      post.event_id = std::move(item.event_id);
+      post.attempts = item.attempts;
+      post.at = item.at;
+      post.next_at = item.next_at;
+      post.obsolete = item.obsolete;
+      if (post.obsolete) continue;
+      auto body = webhook_body(item.event, q.format);
+      post.head = std::move(body.head);
+      post.tail = std::move(body.tail);
+      post.list_room = item.list_room;
+      post.list_seq = item.list_seq;
+      post.list_sender = std::move(item.list_sender);
+    }
+    return out;
+  }
+  read_result operator()(const acked_members_query& q) const {
+    return give(outbox().acked_members(q.room, q.after, q.limit));
+  }
+  read_result operator()(const notifications_query& q) const {
+    auto page =
+        outbox().notifications(q.user.tenant, q.user.user, q.after, q.now, q.max_items, q.max_bytes);
+    if (!page) return page.error();
+    notification_frames out;
+    out.to = page->to;
+    out.more = page->more;
+    std::string scratch;
+    for (const auto& n : page->items) {
+      scratch.clear();
+      append_notification(scratch, n.id, n.topic, n.payload, n.created_at);
+      out.items.push_back({n.no, n.id, make_text_frame(scratch)});
+    }
+    return out;
+  }
+  read_result operator()(const topics_query& q) const {
+    auto topics = outbox().topics(q.user.tenant, q.user.user);
+    if (!topics) return topics.error();
+    return topic_list{std::move(*topics)};
+  }
+  read_result operator()(const dead_letters_query& q) const {
+    return give(outbox().dead_letters(q.tenant, q.limit, q.cursor));
+  }
   read_result operator()(const user_export_query& q) const {
     auto page = from.export_user(q.tenant, q.user, q.cursor, limits::export_page_max_rows,
                                  limits::page_max_bytes);

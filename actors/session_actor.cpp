@@ -70,7 +70,20 @@ class session_actor final : public actor_base, private session_ports {
   bool read(call_no call, read_query q) override {
     return context_.read(address(), call, session_.user().tenant, std::move(q));
   }
-  void list_as(presence_status status) override { context_.online.set(session_.user(), status); }
+  void list_as(presence_status status) override {
+    context_.online.set(session_.user(), status);
+    tell_outbox(status != presence_status::offline);
+  }
+  /// user.online, user.offline: with the grace behind it, and not of a herd that comes back after a start (SPEC 6).
+  void tell_outbox(bool online) {
+    if (online == listed_online_) return;
+    listed_online_ = online;
+    const auto& user = session_.user();
+    if (!context_.wishes.wants_presence(user.tenant) ||
+        context_.now.mono() < context_.options.session.herd_until)
+      return;
+    send(context_.outbox, user_presence{user, online, context_.now.now()});
+  }
   void wake_at(mono_time when) override {
     const auto in = std::max(mono_time::duration{0}, when - context_.now.mono());
     // A little later than asked, so that it never comes too early.
@@ -80,6 +93,7 @@ class session_actor final : public actor_base, private session_ports {
   actor_context& context_;
   const instance_no instance_;
   std::uint64_t last_tick_ = 0;
+  bool listed_online_ = false;
   session session_;
 };
 

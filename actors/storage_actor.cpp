@@ -44,6 +44,10 @@ class storage_actor final : public actor_base, private storage_ports {
             [this](const create_tenant_ptr& m) { take(m); },
             [this](const change_tenant_ptr& m) { take(m); },
             [this](const key_used_ptr& m) { take(m); },
+            [this](const create_notification_ptr& m) { take(m); },
+            [this](const ack_notifications_ptr& m) { take(m); },
+            [this](const notifications_written_ptr& m) { take(m); },
+            [this](const apply_outbox_ptr& m) { take(m); },
             [this](const store_cursors_ptr& m) {
               if (m->session) {
                 auto& asker = sessions_[*m->session];
@@ -134,6 +138,16 @@ class storage_actor final : public actor_base, private storage_ports {
     gauges.checkpoint_restarts.store(s.checkpoint_restarts, std::memory_order_relaxed);
     gauges.checkpoints_busy.store(s.checkpoints_busy, std::memory_order_relaxed);
     gauges.checkpoint_time_ns.store(s.checkpoint_time.count(), std::memory_order_relaxed);
+    const auto* outbox = writer_.outbox();
+    if (outbox == nullptr) return;
+    const auto o = outbox->outbox_counts();
+    gauges.events_waiting.store(o.events_waiting, std::memory_order_relaxed);
+    gauges.events_stored.store(o.events_stored, std::memory_order_relaxed);
+    gauges.events_dropped.store(o.events_dropped, std::memory_order_relaxed);
+    gauges.dead_letters.store(o.dead_letters, std::memory_order_relaxed);
+    gauges.notifications_created.store(o.notifications_created, std::memory_order_relaxed);
+    gauges.notifications_acknowledged.store(o.notifications_acknowledged, std::memory_order_relaxed);
+    gauges.notifications_expired.store(o.notifications_expired, std::memory_order_relaxed);
   }
   void on_stop() {
     while (commit_.has_work() && !commit_.ended()) commit_.run();
@@ -187,7 +201,23 @@ class storage_actor final : public actor_base, private storage_ports {
   void to_gateway(gateway_no gateway, tenant_changed_ptr m) override {
     tell_gateway(gateway, std::move(m));
   }
+  void to_gateway(gateway_no gateway, notification_created_ptr m) override {
+    tell_gateway(gateway, std::move(m));
+  }
+  void to_gateway(gateway_no gateway, session_done_ptr m) override {
+    tell_gateway(gateway, std::move(m));
+  }
   void to_directory(tenant_changed_ptr m) override { send(context_.directory, std::move(m)); }
+  void to_outbox(tenant_changed_ptr m) override {
+    if (context_.outbox) send(context_.outbox, std::move(m));
+  }
+  void to_outbox(const outbox_applied& m) override { send(context_.outbox, m); }
+  void to_outbox(outbox_news m) override {
+    if (!context_.outbox) return;
+    const bool waits = context_.outbox_waits.load(std::memory_order_relaxed) &&
+                       context_.outbox_waits.exchange(false);
+    if (waits || !m.tenants.empty()) send(context_.outbox, std::move(m));
+  }
   void to_directory(room_command_ptr m) override { send(context_.directory, std::move(m)); }
   template <class M>
   void tell_gateway(gateway_no gateway, M m) {
@@ -198,6 +228,7 @@ class storage_actor final : public actor_base, private storage_ports {
   }
   void show(cursors_shown_ptr m) override { tell_gateways(m); }
   void show(user_revoked_ptr m) override { tell_gateways(m); }
+  void show(notification_shown_ptr m) override { tell_gateways(m); }
   void show(const room_rewritten& m) override { tell_gateways(m); }
   template <class M>
   void tell_gateways(const M& m) {

@@ -102,6 +102,9 @@ struct gateway::impl final : node_bus {
         [this](const user_revoked_ptr& m) { loop->on(m); },
         [this](const disconnect_user_ptr& m) { loop->on(m); },
         [this](const disconnected& m) { loop->on(m); },
+        [this](const notification_created_ptr& m) { loop->on(m); },
+        [this](const notification_shown_ptr& m) { loop->on(m); },
+        [this](const webhook_called_ptr& m) { loop->on(m); },
     };
     box->handler = [this, handlers](caf::type_erased_tuple& content) mutable {
       if (!handlers(content)) {
@@ -143,6 +146,18 @@ struct gateway::impl final : node_bus {
   void to_storage(actors::create_tenant_ptr m) override { tell(context.storage, std::move(m)); }
   void to_storage(actors::change_tenant_ptr m) override { tell(context.storage, std::move(m)); }
   void to_storage(actors::key_used_ptr m) override { tell(context.storage, std::move(m)); }
+  void to_storage(actors::create_notification_ptr m) override {
+    tell(context.storage, std::move(m));
+  }
+  void to_storage(actors::ack_notifications_ptr m) override { tell(context.storage, std::move(m)); }
+  void to_storage(actors::notifications_written_ptr m) override {
+    tell(context.storage, std::move(m));
+  }
+  bool to_outbox(actors::webhook_call_ptr m) override {
+    if (!context.outbox) return false;
+    tell(context.outbox, std::move(m));
+    return true;
+  }
   void to_gateways(actors::disconnect_user_ptr m) override {
     for (const auto& one : context.gateways) tell(one, m);
   }

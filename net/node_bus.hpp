@@ -22,6 +22,11 @@ class node_bus {
   virtual void to_storage(actors::create_tenant_ptr m) = 0;
   virtual void to_storage(actors::change_tenant_ptr m) = 0;
   virtual void to_storage(actors::key_used_ptr m) = 0;
+  virtual void to_storage(actors::create_notification_ptr m) = 0;
+  virtual void to_storage(actors::ack_notifications_ptr m) = 0;
+  virtual void to_storage(actors::notifications_written_ptr m) = 0;
+  /// False: this node has no outbox.
+  virtual bool to_outbox(actors::webhook_call_ptr m) = 0;
   virtual void to_gateways(actors::disconnect_user_ptr m) = 0;  ///< to each, this one too
   virtual void to_gateway(actors::gateway_no gateway, actors::disconnected m) = 0;
   [[nodiscard]] virtual std::size_t gateways() const = 0;

@@ -13,6 +13,8 @@ struct node_limits {
   std::size_t max_content = 16 * 1024;
   std::size_t max_meta = 4 * 1024;
   std::size_t max_name = 256;
+  std::size_t max_topic = 128;
+  std::size_t max_payload = 16 * 1024;
   std::size_t max_body = 1024 * 1024;
   std::size_t max_batch_body = 16 * 1024 * 1024;
   std::size_t max_header = 16 * 1024;
@@ -26,6 +28,8 @@ struct node_limits {
   std::uint32_t max_rooms_per_user = 5000;
   std::uint32_t max_room_members = 100000;
   std::uint32_t max_subscriptions = 5000;
+  std::uint32_t max_notification_targets = 10000;
+  std::uint32_t max_topics_per_user = 1000;
   std::uint32_t ws_max_connections = 0;  ///< 0: what the descriptors allow
   std::chrono::milliseconds max_commit_queue{2000};
   std::chrono::milliseconds request_timeout{10000};
@@ -92,6 +96,17 @@ inline constexpr std::size_t receipts_max =
 inline constexpr std::size_t admin_connections_max =
     64;  // of `admin_listen`: scrapers, probes, the CLI
 inline constexpr std::size_t admin_body_total_bytes = 4 * 1024 * 1024;
+inline constexpr std::size_t notify_users_max = 1000;  // ids in one POST /notify
+inline constexpr std::chrono::seconds notification_ttl_max{
+    365 * 24 * 3600};  // `ttl_s`; the default is SPEC 6's
+inline constexpr std::chrono::seconds notification_ttl_default{7 * 24 * 3600};
+inline constexpr std::size_t notifications_page =
+    64;  // on their way to one connection; the next follow its acks
+inline constexpr std::size_t dead_letters_default = 50;
+inline constexpr std::size_t dead_letters_page_max = 1000;  // SPEC 4
+inline constexpr std::size_t dead_letters_max = 100000;  // kept a tenant; beyond: the oldest goes
+inline constexpr std::size_t dead_letter_recipients_max = 1000;  // noted of one that was for many
+inline constexpr std::size_t webhook_url_max_bytes = 2048;
 inline constexpr std::size_t admission_max_rows = 65536;  // messages on their way through the node
 inline constexpr std::size_t admission_max_bytes = 128 * 1024 * 1024;
 }  // namespace limits

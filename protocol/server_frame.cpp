@@ -521,6 +521,19 @@ void append_typing(std::string& out, const room_id& room, std::string_view user,
   out += start ? R"(,"action":"start"})" : R"(,"action":"stop"})";
 }
 
+void append_notification(std::string& out, const uuid& id, std::string_view topic,
+                         const json_text& payload, utc_time created_at) {
+  out += R"({"type":"notification","notification_id":)";
+  append_uuid(out, id);
+  out += R"(,"topic":)";
+  append_json_string(out, topic);
+  out += R"(,"payload":)";
+  append_json_text(out, payload);
+  out += R"(,"created_at":)";
+  append_time(out, created_at);
+  out += '}';
+}
+
 void append_presence_update(std::string& out, std::string_view user, std::string_view status,
                             const std::optional<utc_time>& last_seen) {
   out += R"({"type":"presence.update","user_id":)";

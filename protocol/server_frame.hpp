@@ -100,6 +100,8 @@ void append_typing(std::string& out, const room_id& room, std::string_view user,
 /// `presence.update {user_id, status, last_seen?}`; `status` is online, away or offline.
 void append_presence_update(std::string& out, std::string_view user, std::string_view status,
                             const std::optional<utc_time>& last_seen);
+void append_notification(std::string& out, const uuid& id, std::string_view topic,
+                         const json_text& payload, utc_time created_at);
 void append_auth_expiring(std::string& out, std::chrono::milliseconds in);
 void append_auth_refreshed(std::string& out, const reply_refs& refs,
                            std::optional<utc_time> expires_at);

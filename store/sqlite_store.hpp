@@ -22,7 +22,10 @@ struct sqlite_options {
   std::chrono::milliseconds idempotency_ttl{std::chrono::hours{24}};
   std::optional<std::chrono::milliseconds> message_retention{};  ///< of whom nothing else is said
   std::chrono::milliseconds worker_interval{
-      std::chrono::seconds{30}};         ///< between two looks for what retention removes
+      std::chrono::seconds{30}};  ///< between two looks for what retention removes
+  std::chrono::milliseconds dead_letter_ttl{std::chrono::hours{24 * 30}};
+  std::int64_t outbox_max_events =
+      1'000'000;  ///< that wait for one endpoint; later ones are dropped, and counted
   std::int64_t checkpoint_pages = 1000;  ///< a piece is due from here on (DESIGN 5)
   std::int64_t wal_limit_pages = 16384;  ///< past it the reader gate closes for a RESTART
   std::size_t writer_cache_bytes = 16 * 1024 * 1024;

@@ -12,6 +12,7 @@
 #include "protocol/result.hpp"
 #include "protocol/room_info.hpp"
 #include "protocol/seams.hpp"
+#include "store/outbox.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -28,7 +29,13 @@ namespace parley::store {
 // Rows
 
 /// The kind of call a retry key was used for: the same key for another kind of call is CONFLICT (SPEC 2.4).
-enum class keyed_call : std::uint8_t { send = 1, edit = 2, remove = 3, create_room = 4 };
+enum class keyed_call : std::uint8_t {
+  send = 1,
+  edit = 2,
+  remove = 3,
+  create_room = 4,
+  notify = 5
+};
 
 /// A key on its way in: stored in its message's own transaction (I5). One key space per (room, sender).
 struct send_key {
@@ -156,8 +163,29 @@ struct tenant_change {
     room_id room;
     std::optional<std::chrono::milliseconds> keep;  ///< nullopt: as the tenant says, else the node
   };
+  struct subscribe_topic {  ///< done already: nothing. Over `max`: CONFLICT field `topic`
+    user_id user;
+    std::string topic;
+    std::size_t max = 0;
+  };
+  struct unsubscribe_topic {
+    user_id user;
+    std::string topic;
+  };
+  struct retry_dead_letter {  ///< unknown: NOT_FOUND. A notification gets as much time again as it had
+    std::string id;
+  };
+  struct delete_dead_letter {  ///< unknown: NOT_FOUND
+    std::string id;
+  };
+  struct replay_events {  ///< no endpoint, or one that is disabled: CONFLICT field `webhook_url`; a replay is under way: CONFLICT
+    log_id after;
+    log_id to;                  ///< 0: up to now
+    bool dead_letters = false;  ///< what was given up, instead
+  };
   tenant_id tenant;
-  std::variant<update, add_credential, delete_credential, remove, revoke_user, erase_user, set_retention>
+  std::variant<update, add_credential, delete_credential, remove, revoke_user, erase_user, set_retention,
+               subscribe_topic, unsubscribe_topic, retry_dead_letter, delete_dead_letter, replay_events>
       what;
   utc_time at{};
 };
@@ -255,6 +283,8 @@ struct writer_status {
 /// rollback(); open_room() may be called inside or outside one and sees what the transaction holds so far.
 class writer {
  public:
+  /// Its other face; nullptr: this store keeps no outbox.
+  [[nodiscard]] virtual outbox_writer* outbox() { return nullptr; }
   writer() = default;
   writer(const writer&) = delete;
   writer& operator=(const writer&) = delete;
@@ -301,6 +331,40 @@ class writer {
   [[nodiscard]] virtual writer_status status() const = 0;
 };
 
+/// Inside the writer's transactions (begin() … commit()).
+class outbox_writer {
+ public:
+  outbox_writer() = default;
+  outbox_writer(const outbox_writer&) = delete;
+  outbox_writer& operator=(const outbox_writer&) = delete;
+  virtual ~outbox_writer() = default;
+
+  virtual write_result<void> apply(const outbox_batch& batch) = 0;
+  /// A room that is not there: item NOT_FOUND field `targets.room_id`. A used key with another body: item CONFLICT.
+  virtual write_result<created_notification> create_notification(const new_notification& n) = 0;
+  /// This user has these; what does not wait for it is passed over.
+  virtual write_result<void> acknowledge(const user_key& user,
+                                         const std::vector<uuid>& notifications) = 0;
+  /// So many frames of each were written to connections.
+  virtual write_result<void> attempted(tenant_no tenant,
+                                       const std::vector<std::pair<uuid, std::uint32_t>>& written,
+                                       utc_time at) = 0;
+  /// Whose outbox has rows that no apply() brought, since the last call: of what is committed.
+  virtual std::vector<tenant_no> take_outbox_news() = 0;
+  /// The newest entry of the log that is committed.
+  [[nodiscard]] virtual log_id last_log_id() const = 0;
+  struct counts {  ///< since the start, of what is committed
+    std::uint64_t events_stored = 0;
+    std::uint64_t events_dropped = 0;  ///< a queue was full
+    std::uint64_t dead_letters = 0;
+    std::uint64_t notifications_created = 0;
+    std::uint64_t notifications_acknowledged = 0;  ///< by one user each
+    std::uint64_t notifications_expired = 0;       ///< likewise
+    std::int64_t events_waiting = 0;               ///< now, in all queues
+  };
+  [[nodiscard]] virtual counts outbox_counts() const = 0;
+};
+
 // ---------------------------------------------------------------------------------------------------------------
 // Reading. Every answer carries the number of the last commit that its snapshot has seen.
 
@@ -316,6 +380,7 @@ struct room_position {
 struct positions {
   commit_no snapshot;
   std::vector<room_position> rooms;  ///< latest log entry first (DESIGN 11)
+  bool notifications = false;        ///< there may be some that wait for this user
 };
 struct checked_rooms {
   commit_no snapshot;
@@ -439,6 +504,8 @@ struct history_page {
 /// `cursor` arguments are what an earlier answer gave; a damaged one is VALIDATION_ERROR `cursor`.
 class reader {
  public:
+  /// Its other face; nullptr: this store keeps no outbox.
+  [[nodiscard]] virtual outbox_reader* outbox() { return nullptr; }
   reader() = default;
   reader(const reader&) = delete;
   reader& operator=(const reader&) = delete;

@@ -164,6 +164,16 @@ class log_of_words final : public storage_ports {
   void to_gateway(gateway_no, tenant_created_ptr m) override {
     told.push_back(std::holds_alternative<error>(m->outcome) ? "no tenant" : "tenant");
   }
+  void to_gateway(gateway_no, notification_created_ptr) override {
+    told.emplace_back("notification");
+  }
+  void to_gateway(gateway_no, session_done_ptr) override { told.emplace_back("acknowledged"); }
+  void to_outbox(tenant_changed_ptr) override {}
+  void to_outbox(const outbox_applied& m) override {
+    told.emplace_back(m.failure ? "outbox refused" : "outbox applied");
+  }
+  void to_outbox(outbox_news) override {}
+  void show(notification_shown_ptr) override { told.emplace_back("notification shown"); }
   void to_gateway(gateway_no, tenant_changed_ptr m) override {
     told.push_back(std::holds_alternative<error>(m->outcome) ? "not changed" : "changed");
     changes.push_back(std::move(m));

@@ -273,6 +273,12 @@ class bus_node::storage_shell final : public storage_ports {
   void to_gateway(gateway_no, tenant_created_ptr) override {}
   void to_gateway(gateway_no, tenant_changed_ptr) override {}
   void to_directory(tenant_changed_ptr) override {}
+  void to_gateway(gateway_no, notification_created_ptr) override {}
+  void to_gateway(gateway_no, session_done_ptr) override {}
+  void to_outbox(tenant_changed_ptr) override {}
+  void to_outbox(const outbox_applied&) override {}
+  void to_outbox(outbox_news) override {}
+  void show(notification_shown_ptr) override {}
   void to_directory(room_command_ptr) override {}
   void show(user_revoked_ptr) override {}
   void show(const room_rewritten&) override {}
