@@ -16,6 +16,16 @@ endfunction()
 parley_add_pch(std pch_std.hpp)
 parley_add_pch(caf pch_caf.hpp CAF::core)
 parley_add_pch(net pch_net.hpp parley_boost OpenSSL::SSL)
+if(PARLEY_TESTS)
+  # For tests, which are not optimised (tests/CMakeLists.txt): a header precompiled with -O2 does not fit.
+  parley_add_pch(test_std pch_test_std.hpp doctest::doctest nlohmann_json::nlohmann_json)
+  parley_add_pch(test_net pch_test_net.hpp parley_boost OpenSSL::SSL doctest::doctest
+    nlohmann_json::nlohmann_json)
+  if(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
+    target_compile_options(parley_pch_test_std PRIVATE -O0)
+    target_compile_options(parley_pch_test_net PRIVATE -O0)
+  endif()
+endif()
 
 # parley_sources(<target> PCH <name> SOURCES ... LINK ...): compiles the sources into the target, those that may use
 # CAF through an object library of their own.
