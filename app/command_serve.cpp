@@ -97,6 +97,17 @@ node_options options_from(const config& c, const machine_facts& machine) {
   o.presence_max_members = c.presence_max_members;
   o.receipt_max_members = c.receipt_max_members;
   o.typing_max_members = c.typing_max_members;
+  o.webhook_allow_private = c.webhook_allow_private;
+  o.webhook_timeout = c.webhook_timeout;
+  o.webhook_ca_file = c.webhook_ca_file;
+  o.offline_after = c.offline_after;
+  o.offline_webhook_max_members = c.offline_webhook_max_members;
+  o.retry_max_attempts = c.retry_max_attempts;
+  o.retry_interval = c.retry_interval;
+  o.retry_max_interval = c.retry_max_interval;
+  o.webhook_max_in_flight = c.webhook_max_in_flight;
+  o.outbox_max_events = c.outbox_max_events;
+  o.dead_letter_ttl = c.dead_letter_ttl;
   o.worker_interval = c.worker_interval;
   o.message_retention = c.message_retention;
   o.reconnect_window = c.reconnect_window;

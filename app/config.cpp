@@ -259,11 +259,6 @@ class loader {
   void take_variables(const std::vector<variable>& variables, bool is_real_environment) {
     std::vector<given_value> values;
     for (const auto& v : variables) {
-      for (const auto& unused : unused_variables()) {
-        if (v.name == unused.name && !v.value.empty()) {
-          warning(v.name + " (" + v.where + ") has no effect: " + std::string{unused.why});
-        }
-      }
       const auto* key = key_of_variable(v.name);
       const bool is_file = key == nullptr && v.name.ends_with(file_suffix);
       if (is_file) {
@@ -378,6 +373,10 @@ class loader {
       problem("typing_timeout: " + show_duration(c.typing_timeout) +
               " is less than typing_interval, " + show_duration(c.typing_interval) +
               ": typing would flicker");
+    }
+    if (c.retry_max_interval < c.retry_interval) {
+      problem("retry_max_interval: " + show_duration(c.retry_max_interval) +
+              " is less than retry_interval, " + show_duration(c.retry_interval));
     }
     if (c.limits.ws_send_buffer_total != 0 &&
         c.limits.ws_send_buffer > c.limits.ws_send_buffer_total) {

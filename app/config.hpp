@@ -68,6 +68,18 @@ struct config {
   std::uint32_t receipt_max_members = 50;
   std::uint32_t typing_max_members = 200;
 
+  bool webhook_allow_private = false;
+  std::chrono::milliseconds webhook_timeout{10'000};
+  std::string webhook_ca_file;  ///< empty: what the system trusts
+  std::chrono::milliseconds offline_after{10'000};
+  std::uint32_t offline_webhook_max_members = 200;
+  std::uint32_t retry_max_attempts = 10;
+  std::chrono::milliseconds retry_interval{5'000};
+  std::chrono::milliseconds retry_max_interval{3'600'000};
+  std::uint32_t webhook_max_in_flight = 16;  ///< an endpoint
+  std::uint64_t outbox_max_events = 1'000'000;
+  std::chrono::milliseconds dead_letter_ttl{std::chrono::hours{24 * 30}};
+
   std::chrono::milliseconds worker_interval{30'000};
   std::chrono::milliseconds message_retention{0};  ///< 0: none
   std::chrono::milliseconds drain_delay{1'000};

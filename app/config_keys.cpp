@@ -408,6 +408,10 @@ config_section message_keys() {
                 "A message's `meta` and a room's `metadata`, as JSON without white space."),
            size("max_name", PARLEY_MEMBER(limits.max_name), 1, 4 * kib, zero::is_a_value,
                 "A room's name."),
+           size("max_topic", PARLEY_MEMBER(limits.max_topic), 1, 4 * kib, zero::is_a_value,
+                "A notification's topic."),
+           size("max_payload", PARLEY_MEMBER(limits.max_payload), 2, mib, zero::is_a_value,
+                "A notification's payload, as JSON without white space."),
            size("max_body", PARLEY_MEMBER(limits.max_body), kib, 64 * mib, zero::is_a_value,
                 "The body of a REST request."),
            size("max_batch_body", PARLEY_MEMBER(limits.max_batch_body), kib, 64 * mib,
@@ -468,6 +472,12 @@ config_section count_keys() {
               "rooms", "Rooms of one tenant; beyond it 409."),
        number("max_room_members", PARLEY_MEMBER(limits.max_room_members), 2, many, zero::is_none,
               "members", "Members of one room; beyond it 409."),
+       number("max_notification_targets", PARLEY_MEMBER(limits.max_notification_targets), 1,
+              1'000'000, zero::is_a_value, "users",
+              "Users and subscribers that one notification may name; beyond it 409. Members of a "
+              "room do not count."),
+       number("max_topics_per_user", PARLEY_MEMBER(limits.max_topics_per_user), 1, many,
+              zero::is_none, "topics", "Topics that one user subscribes to; beyond it 409."),
        number("sync_max_events", PARLEY_MEMBER(limits.sync_max_events), 1, 100'000,
               zero::is_a_value, "entries",
               "Missed entries that a sync sends for one room; beyond it the client is told the gap "
@@ -531,6 +541,45 @@ config_section time_keys() {
                 "Typing stops by itself after so long.")}};
 }
 
+config_section webhook_keys() {
+  return {
+      "Webhooks (a tenant's own settings: webhook_url, webhook_events, webhook_format)",
+      {flag("webhook_allow_private", PARLEY_MEMBER(webhook_allow_private),
+            "`true`: webhooks may go to plain HTTP, to any port, and to loopback, private and "
+            "link-local addresses. Only where all tenants are trusted."),
+       duration("webhook_timeout", PARLEY_MEMBER(webhook_timeout), milliseconds{100}, 2 * minute,
+                "For an endpoint's answer; connecting and TLS have half of it each."),
+       text("webhook_ca_file", PARLEY_MEMBER(webhook_ca_file), is_any_text,
+            "the path of a PEM file, or empty",
+            "Certificate authorities that webhooks trust beside the system's."),
+       number("webhook_max_in_flight", PARLEY_MEMBER(webhook_max_in_flight), 1, 256,
+              zero::is_a_value, "requests",
+              "Requests under way to one endpoint, each about another room; all endpoints "
+              "together: 256."),
+       duration("offline_after", PARLEY_MEMBER(offline_after), milliseconds{0}, 24 * hour,
+                "A message that none of a member's devices has acked after so long is told as "
+                "`message.offline`."),
+       number("offline_webhook_max_members", PARLEY_MEMBER(offline_webhook_max_members), 0,
+              100'000'000, zero::is_a_value, "members",
+              "Rooms up to this size: one `message.offline` a member; beyond: one a message, with "
+              "a list."),
+       with_chatapi(number("retry_max_attempts", PARLEY_MEMBER(retry_max_attempts), 1, 1000,
+                           zero::is_a_value, "attempts", "Of a webhook; then it is a dead letter."),
+                    {"RETRY_MAX_ATTEMPTS"}),
+       with_chatapi(
+           duration("retry_interval", PARLEY_MEMBER(retry_interval), milliseconds{10}, 24 * hour,
+                    "After the first failure a webhook waits up to so long (full jitter), "
+                    "after each further one up to twice as long."),
+           {"RETRY_INTERVAL"}),
+       duration("retry_max_interval", PARLEY_MEMBER(retry_max_interval), milliseconds{10},
+                7 * 24 * hour, "But never longer than this."),
+       number("outbox_max_events", PARLEY_MEMBER(outbox_max_events), 1000, 100'000'000,
+              zero::is_a_value, "events",
+              "That wait for one endpoint; later ones are dropped, counted and logged."),
+       duration("dead_letter_ttl", PARLEY_MEMBER(dead_letter_ttl), hour, 10 * 365 * 24 * hour,
+                "How long dead letters are kept.")}};
+}
+
 config_section drain_keys() {
   return {"The end",
           {duration("drain_delay", PARLEY_MEMBER(drain_delay), milliseconds{0}, hour,
@@ -552,8 +601,8 @@ config_section drain_keys() {
 
 const std::vector<config_section>& config_sections() {
   static const std::vector<config_section> sections{
-      place_keys(),  secret_keys(), log_keys(),  thread_keys(), message_keys(),
-      memory_keys(), count_keys(),  rate_keys(), time_keys(),   drain_keys()};
+      place_keys(), secret_keys(), log_keys(),  thread_keys(),  message_keys(), memory_keys(),
+      count_keys(), rate_keys(),   time_keys(), webhook_keys(), drain_keys()};
   return sections;
 }
 
@@ -579,13 +628,6 @@ std::span<const std::string_view> key_names() {
     return all;
   }();
   return names;
-}
-
-std::span<const unused_variable> unused_variables() {
-  static constexpr std::array<unused_variable, 2> variables{
-      {{"RETRY_MAX_ATTEMPTS", "this version sends no webhooks"},
-       {"RETRY_INTERVAL", "this version sends no webhooks"}}};
-  return variables;
 }
 
 std::span<const std::string_view> other_variables() {

@@ -40,12 +40,6 @@ struct config_section {
 /// Every name and alias.
 [[nodiscard]] std::span<const std::string_view> key_names();
 
-/// ChatAPI's variables for what this node does not do yet: accepted, with a warning that says so.
-struct unused_variable {
-  std::string_view name;
-  std::string_view why;
-};
-[[nodiscard]] std::span<const unused_variable> unused_variables();
 /// PARLEY_… variables that are not configuration: the CLI's, the tests' and the tools'.
 [[nodiscard]] std::span<const std::string_view> other_variables();
 

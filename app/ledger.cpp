@@ -58,6 +58,10 @@ std::vector<ledger_row> fixed_rows(const config& c, const machine_facts& machine
       {"rates of users and addresses",
        times(net::rate_users_max + net::rate_addresses_max, "rates", net::rate_table::entry_bytes),
        (net::rate_users_max + net::rate_addresses_max) * net::rate_table::entry_bytes},
+      {"webhooks on their way",
+       show_size(outbox_posts_max_bytes) + " + " + show_size(outbox_lists_max_bytes) + " + " +
+           times(outbox_requests_max, "requests", webhook_request_bytes),
+       outbox_posts_max_bytes + outbox_lists_max_bytes + outbox_requests_max * webhook_request_bytes},
       {"tickets", times(net::tickets_max, "tickets", ticket_bytes), net::tickets_max * ticket_bytes},
       {"messages on their way to the disk",
        show_size(limits::admission_max_bytes) + " + " +

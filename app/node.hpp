@@ -63,6 +63,17 @@ struct node_options {
   std::uint32_t presence_max_members = 0;
   std::uint32_t receipt_max_members = 0;
   std::uint32_t typing_max_members = 0;
+  bool webhook_allow_private = false;
+  std::chrono::milliseconds webhook_timeout{};
+  std::string webhook_ca_file;  ///< empty: what the system trusts
+  std::chrono::milliseconds offline_after{};
+  std::uint32_t offline_webhook_max_members = 0;
+  std::uint32_t retry_max_attempts = 1;
+  std::chrono::milliseconds retry_interval{};
+  std::chrono::milliseconds retry_max_interval{};
+  std::uint32_t webhook_max_in_flight = 1;
+  std::uint64_t outbox_max_events = 0;
+  std::chrono::milliseconds dead_letter_ttl{};
   std::chrono::milliseconds worker_interval{};
   std::chrono::milliseconds message_retention{};  ///< 0: none
   std::chrono::milliseconds reconnect_window{};   ///< 0: by the number of connections

@@ -345,11 +345,11 @@ TEST_SUITE("SPEC 7 configuration: ChatAPI's names (row 51 to 56)") {
     CHECK(c.ws_allowed_origins == texts{"https://a", "https://b"});
     CHECK(c.limits.max_connections_per_user == 7);
     CHECK(c.worker_interval == 90s);
+    CHECK(c.retry_max_attempts == 5);
+    CHECK(c.retry_interval == 30s);
     CHECK(c.shutdown_drain_timeout == 15s);
     for (const std::string text :
-         {"RETRY_MAX_ATTEMPTS (environment) has no effect: this version sends no webhooks",
-          "RETRY_INTERVAL (environment) has no effect: this version sends no webhooks",
-          "database: the parameters \"_journal_mode\", \"_busy_timeout\" (environment, "
+         {"database: the parameters \"_journal_mode\", \"_busy_timeout\" (environment, "
           "DATABASE_DSN) have no effect: the node sets its own",
           "log_dir has no effect: logs go to standard error"}) {
       CAPTURE(text);
