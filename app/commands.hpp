@@ -66,6 +66,24 @@ struct tenant_arguments {
 [[nodiscard]] exit_status run_tenant_delete(const tenant_arguments& arguments, std::ostream& out,
                                             std::ostream& err);
 
+struct webhook_arguments {
+  config_arguments config;
+  std::string url;           ///< --url
+  std::string tenant;        ///< its id
+  std::string since, until;  ///< RFC 3339
+  bool dead_letters = false;
+  bool json = false;
+};
+[[nodiscard]] exit_status run_webhook_list(const webhook_arguments& arguments, std::ostream& out,
+                                           std::ostream& err);
+/// 1 also when the endpoint does not take the event.
+[[nodiscard]] exit_status run_webhook_test(const webhook_arguments& arguments, std::ostream& out,
+                                           std::ostream& err);
+[[nodiscard]] exit_status run_webhook_replay(const webhook_arguments& arguments, std::ostream& out,
+                                             std::ostream& err);
+[[nodiscard]] exit_status run_webhook_dead_letters(const webhook_arguments& arguments,
+                                                   std::ostream& out, std::ostream& err);
+
 struct token_arguments {
   config_arguments config;
   std::string tenant;  ///< its id

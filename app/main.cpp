@@ -58,6 +58,18 @@ constexpr const char* token_examples =
     "/var/lib/parley/parley.db\n"
     "  parley token check eyJ... --secret-file jwt_secret";
 
+constexpr const char* webhook_examples =
+    "Asks a running node: --url, PARLEY_URL, or the configured address on this machine, with "
+    "PARLEY_MASTER_API_KEY.\n"
+    "A tenant's endpoint is its webhook_url (docs/webhooks.md).\n\n"
+    "Examples:\n"
+    "  parley webhook list\n"
+    "  parley webhook test tenant_0123456789abcdef\n"
+    "  parley webhook replay tenant_0123456789abcdef --since 2026-01-31T12:00:00Z --until "
+    "2026-01-31T13:00:00Z\n"
+    "  parley webhook dead-letters tenant_0123456789abcdef\n"
+    "  parley webhook replay tenant_0123456789abcdef --dead-letters";
+
 constexpr const char* config_examples =
     "Examples:\n"
     "  parley config check --config /etc/parley/parley.toml\n"
@@ -95,6 +107,7 @@ class command_line {
     add_serve();
     add_tenant();
     add_token();
+    add_webhook();
     add_verify();
     add_config();
     auto* version = app_.add_subcommand("version", "Print the version");
@@ -192,6 +205,40 @@ class command_line {
     }
   }
 
+  void add_webhook() {
+    auto* webhook = app_.add_subcommand("webhook", "See, try and repeat tenants' webhooks");
+    webhook->require_subcommand(1);
+    webhook->footer(webhook_examples);
+    auto* list = webhook->add_subcommand("list", "All endpoints, with what waits and what failed");
+    list->callback([this] { status_ = run_webhook_list(webhook_, std::cout, std::cerr); });
+    auto* test = webhook->add_subcommand(
+        "test", "Send one webhook.test event now; status 1 when it is not taken");
+    test->callback([this] { status_ = run_webhook_test(webhook_, std::cout, std::cerr); });
+    auto* replay = webhook->add_subcommand(
+        "replay", "Tell the events of a time again, or those that were given up");
+    auto* since = replay->add_option("--since", webhook_.since, "From then on, RFC 3339");
+    since->type_name("TIME");
+    replay->add_option("--until", webhook_.until, "Up to then; without it up to now")
+        ->type_name("TIME")
+        ->needs(since);
+    replay->add_flag("--dead-letters", webhook_.dead_letters, "What was given up")->excludes(since);
+    replay->callback([this] { status_ = run_webhook_replay(webhook_, std::cout, std::cerr); });
+    auto* dead_letters =
+        webhook->add_subcommand("dead-letters", "List what was given up, as JSON, newest first");
+    dead_letters->callback(
+        [this] { status_ = run_webhook_dead_letters(webhook_, std::cout, std::cerr); });
+    for (auto* command : {test, replay, dead_letters})
+      command->add_option("tenant", webhook_.tenant, "Its id")->required();
+    for (auto* command : {list, test, replay})
+      command->add_flag("--json", webhook_.json, "As JSON");
+    for (auto* command : {list, test, replay, dead_letters}) {
+      command->footer(webhook_examples);
+      command->add_option("--url", webhook_.url, "The node to ask, http://host:port")
+          ->type_name("URL");
+      add_config_options(*command, webhook_.config);
+    }
+  }
+
   void add_verify() {
     auto* verify = app_.add_subcommand(
         "verify", "Check a database: order, index, keys, cursors, commit chain");
@@ -229,6 +276,7 @@ class command_line {
   serve_arguments serve_;
   tenant_arguments tenant_;
   token_arguments token_;
+  webhook_arguments webhook_;
   verify_arguments verify_;
   config_check_arguments check_;
   config_print_arguments print_;

@@ -1,8 +1,7 @@
 #include "app/tenant_access.hpp"
 
 #include "actors/new_tenant.hpp"
-#include "app/config_values.hpp"
-#include "app/http_client.hpp"
+#include "app/admin_api.hpp"
 #include "app/key_files.hpp"
 #include "protocol/seams.hpp"
 #include "store/sqlite_store.hpp"
@@ -22,46 +21,11 @@ constexpr std::size_t job_id_bytes = 8;
 
 using opened_tenants = boost::system::result<std::unique_ptr<tenant_access>, refusal>;
 
-refusal refused(const error& failure) { return {status_of(failure), failure.message}; }
-
-/// One segment of a path, whatever it holds.
-std::string path_segment(std::string_view text) {
-  constexpr std::string_view hex = "0123456789ABCDEF";
-  std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       c == '-' || c == '_' || c == '~';
-    if (plain) {
-      out += c;
-    } else {
-      out += '%';
-      out += hex[byte >> 4U];
-      out += hex[byte & 15U];
-    }
-  }
-  return out;
-}
-
-std::string url_of(const std::string& url, const config& c) {
-  if (!url.empty()) return url;
-  // NOLINTNEXTLINE(concurrency-mt-unsafe): one thread, and nothing changes the environment.
-  if (const char* from = std::getenv("PARLEY_URL"); from != nullptr && *from != '\0') return from;
-  const auto where = parse_host_port(c.listen_addr).value_or(host_port{"", 8080});
-  auto host = where.host;
-  if (host.empty() || host == "0.0.0.0") host = "127.0.0.1";
-  if (host == "::") host = "::1";
-  if (host.find(':') != std::string::npos) host = "[" + host + "]";
-  return "http://" + host + ":" + std::to_string(where.port);
-}
-
 // --- through the node
 
 class node_tenants final : public tenant_access {
  public:
-  node_tenants(http_client client, std::string master_key)
-      : client_(std::move(client)),
-        master_key_(std::move(master_key)) {}
+  explicit node_tenants(admin_api api) : api_(std::move(api)) {}
 
   answer create(const std::string& name, const shown_json& tenant_config) override {
     nlohmann::json body{{"name", name}};
@@ -71,17 +35,14 @@ class node_tenants final : public tenant_access {
 
   answer list() override {
     auto tenants = shown_json::array();
-    std::string cursor;
-    do {
-      auto path = std::string{all} + "?limit=" + std::to_string(tenants_per_page);
-      if (!cursor.empty()) path += "&cursor=" + cursor;  // base64url: nothing to escape
-      auto page = ask("GET", path);
-      if (!page) return page;
-      for (auto& tenant : page->body.value("tenants", shown_json::array()))
-        tenants.push_back(std::move(tenant));
-      const auto next = page->body.find("next_cursor");
-      cursor = next != page->body.end() && next->is_string() ? next->get<std::string>() : "";
-    } while (!cursor.empty());
+    const auto read = api_.each_page(
+        std::string{all} + "?limit=" + std::to_string(tenants_per_page),
+        [&](const shown_json& page) {
+          for (const auto& tenant : page.value("tenants", shown_json::array()))
+            tenants.push_back(tenant);
+        },
+        otherwise);
+    if (!read) return read;
     return told{{{"tenants", std::move(tenants)}}};
   }
 
@@ -100,31 +61,17 @@ class node_tenants final : public tenant_access {
 
  private:
   static constexpr std::string_view all = "/v1/admin/tenants";
+  static constexpr std::string_view otherwise =
+      "--url or PARLEY_URL names another node; without a running one, --database FILE opens the "
+      "database";
   static std::string path_of(const std::string& tenant) {
     return std::string{all} + "/" + path_segment(tenant);
   }
-
   answer ask(std::string_view method, std::string_view path, const nlohmann::json& body = nullptr) {
-    const auto reply = client_.request(method, path, {{"X-Master-Key", master_key_}}, body);
-    if (!reply) {
-      return refusal{exit_status::failure,
-                     reply.error().message +
-                         "\n  --url or PARLEY_URL names another node; without a running one, "
-                         "--database FILE opens the database"};
-    }
-    if (reply->status / 100 != 2) {
-      return refusal{exit_status::failure, client_.url() + " refused: " + refusal_text(*reply)};
-    }
-    if (reply->status == 204) return told{shown_json::object()};
-    if (!reply->body.is_object()) {
-      return refusal{exit_status::failure,
-                     client_.url() + " is no Parley node: its answer is not JSON"};
-    }
-    return told{shown_json(reply->body)};
+    return api_.ask(method, path, body, otherwise);
   }
 
-  http_client client_;
-  std::string master_key_;
+  admin_api api_;
 };
 
 // --- in the database
@@ -298,13 +245,9 @@ std::optional<loaded_config> load_for_database(const config_arguments& a, std::o
 }
 
 opened_tenants tenants_of_node(const std::string& url, const config& c) {
-  if (c.master_api_key.empty()) {
-    return refusal{exit_status::usage,
-                   "the node asks for its master key: set PARLEY_MASTER_API_KEY"};
-  }
-  auto client = http_client::for_url(url_of(url, c));
-  if (!client) return refused(client.error());
-  return std::make_unique<node_tenants>(std::move(*client), c.master_api_key);
+  auto api = admin_api::of_node(url, c);
+  if (!api) return api.error();
+  return std::make_unique<node_tenants>(std::move(*api));
 }
 
 opened_tenants tenants_in_database(const config& c, bool make) {
@@ -348,15 +291,6 @@ boost::system::result<sealed_tenant, refusal> read_tenant(const config& c,
   if (const auto closed = translated((*database)->writer().close_clean()); !closed)
     return closed.error();
   return found;
-}
-
-std::string as_text(const shown_json& value) {
-  return value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-}
-
-exit_status tell(std::ostream& err, const refusal& why) {
-  err << "parley: " << why.text << "\n";
-  return why.status;
 }
 
 }  // namespace parley::app

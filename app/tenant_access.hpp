@@ -2,6 +2,7 @@
 /// The tenants as commands reach them: through the admin API of a running node, or, while none runs, in the database
 /// itself (its lock says which it is: I6). Answers are what the admin API shows.
 
+#include "app/admin_api.hpp"
 #include "app/commands.hpp"
 #include "protocol/hash.hpp"
 #include "store/store.hpp"
@@ -16,17 +17,6 @@
 #include <string_view>
 
 namespace parley::app {
-
-/// Why a command ends without what was asked for: a text for people and the exit status.
-struct refusal {
-  exit_status status = exit_status::failure;
-  std::string text;
-};
-using shown_json = nlohmann::ordered_json;
-struct told {
-  shown_json body;  ///< an object, or empty
-};
-using answer = boost::system::result<told, refusal>;
 
 class tenant_access {
  public:
@@ -67,10 +57,5 @@ struct sealed_tenant {
 };
 [[nodiscard]] boost::system::result<sealed_tenant, refusal> read_tenant(
     const config& c, const std::variant<tenant_id, key_id>& name);
-
-/// Two-space JSON and a line feed.
-[[nodiscard]] std::string as_text(const shown_json& value);
-/// Reports it; its status.
-exit_status tell(std::ostream& err, const refusal& why);
 
 }  // namespace parley::app

@@ -478,6 +478,99 @@ constexpr row table[]{
        out.value(s.sum([](const gateway_counters& g) { return g.receipts_waiting.value(); }));
      }},
 
+    // The outbox: events on their way to webhooks, notifications.
+    {{"parley_outbox_waiting_events", gauge,
+      "Events that are stored and not delivered yet, of all endpoints."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.events_waiting.load()));
+     }},
+    {{"parley_outbox_lag_entries", gauge,
+      "Entries of the log that were not looked at yet for events."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.events_lag.load()));
+     }},
+    {{"parley_outbox_stored_events_total", counter, "Events that were stored to be delivered."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.events_stored.load()));
+     }},
+    {{"parley_outbox_dropped_events_total", counter,
+      "Events that were not taken since their endpoint's queue was full."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.events_dropped.load()));
+     }},
+    {{"parley_outbox_obsolete_events_total", counter,
+      "Events of which there was nothing left to tell when their turn came."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.events_obsolete.load()));
+     }},
+    {{"parley_outbox_dead_letters_total", counter, "Events and notifications that were given up."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.dead_letters.load()));
+     }},
+    {{"parley_outbox_late_answers_total", counter,
+      "Answers from the store that came after nobody waited for them any more."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.outbox_late_answers.load()));
+     }},
+    {{"parley_webhook_known_endpoints", gauge, "Endpoints that tenants have set."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.endpoints.load()));
+     }},
+    {{"parley_webhook_resting_endpoints", gauge,
+      "Those whose breaker is open after failures in a row."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.endpoints_resting.load()));
+     }},
+    {{"parley_webhook_disabled_endpoints", gauge, "Those that have answered 410."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.endpoints_disabled.load()));
+     }},
+    {{"parley_webhook_inflight_requests", gauge, "Requests that wait for an endpoint's answer."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.webhooks_in_flight.load()));
+     }},
+    {{"parley_webhook_attempts_total", counter, "Requests to endpoints."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.webhook_attempts.load()));
+     }},
+    {{"parley_webhook_delivered_events_total", counter, "Events that an endpoint has taken."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.webhook_delivered.load()));
+     }},
+    {{"parley_webhook_failures_total", counter,
+      "Requests that failed: another status than 2xx, or no answer."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.webhook_failures.load()));
+     }},
+    {{"parley_webhook_given_up_events_total", counter, "Events that became dead letters."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.webhook_given_up.load()));
+     }},
+    {{"parley_webhook_attempt_duration_seconds", distribution,
+      "A request to an endpoint, to its answer."},
+     [](const scrape& s, sink& out) {
+       out.distribution({&s.node.gauges.webhook_time}, 1 / ns_per_s);
+     }},
+    {{"parley_webhook_delivery_delay_seconds", distribution,
+      "From what an event tells of to its delivery."},
+     [](const scrape& s, sink& out) {
+       out.distribution({&s.node.gauges.webhook_delay}, 1 / ns_per_s);
+     }},
+    {{"parley_notifications_created_total", counter, "Notifications that were made."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.notifications_created.load()));
+     }},
+    {{"parley_notifications_acknowledged_total", counter,
+      "Notifications that a user has received, counted by user."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.notifications_acknowledged.load()));
+     }},
+    {{"parley_notifications_expired_total", counter,
+      "Notifications that a user did not receive in time, counted by user."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.notifications_expired.load()));
+     }},
+
     // Questions to the actors.
     {{"parley_calls_waiting_calls", gauge, "Requests and frames whose answer is owed."},
      [](const scrape& s, sink& out) {
@@ -535,8 +628,12 @@ std::string chatapi_counters(const node_shared& node) {
       std::chrono::duration_cast<std::chrono::seconds>(node.now.mono() - node.started).count();
   std::string out = R"({"active_connections":)" + number(node.connections.load());
   out += R"(,"messages_sent":)" + number(node.messages_accepted.load());
-  // Of webhooks and notifications, of which this version delivers none.
-  out += R"(,"delivery_attempts":0,"delivery_failures":0)";
+  // CHATAPI 9 row 27: of webhooks and notifications.
+  const auto& g = node.gauges;
+  out += R"(,"delivery_attempts":)" +
+         number(g.webhook_attempts.load() + g.notifications_acknowledged.load());
+  out += R"(,"delivery_failures":)" +
+         number(g.webhook_given_up.load() + g.notifications_expired.load());
   out += R"(,"dropped_broadcasts":)" + dropped + R"(,"broadcast_drops":)" + dropped;
   out += R"(,"uptime_seconds":)" + number(up);
   return out + "}";

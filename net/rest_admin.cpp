@@ -1,5 +1,6 @@
 #include "actors/new_tenant.hpp"
 #include "net/routes.hpp"
+#include "net/webhook_target.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -7,9 +8,26 @@
 
 namespace parley::net {
 
+namespace {
+
+/// A `webhook_url` to which this node would send nothing is refused when it is set, not event by event.
+std::optional<error> wrong_webhook(const gateway_loop& g, const std::string& config) {
+  const auto values = nlohmann::json::parse(config);
+  const auto url = values.find("webhook_url");
+  if (url == values.end()) return std::nullopt;
+  const auto target =
+      parse_webhook_url(url->get_ref<const std::string&>(), g.options().webhook_allow_private);
+  if (target) return std::nullopt;
+  constexpr std::string_view field = "config.webhook_url";
+  return invalid(field, std::string{field} + " " + std::string{text_of(target.error())});
+}
+
+}  // namespace
+
 gateway_loop::response rest_create_tenant(gateway_loop& g, gateway_loop::request_context& r) {
   const auto body = g.bodies().create_tenant(r.http.body);
   if (!body) co_return fail(r, body.error());
+  if (const auto wrong = wrong_webhook(g, body->config)) co_return fail(r, *wrong);
   const auto fresh = actors::make_tenant(body->name, body->config, g.options().sealing_key,
                                          g.shared().now.now(), g.shared().random);
   auto asked = g.create_tenant(fresh.row);
@@ -48,6 +66,9 @@ gateway_loop::response rest_get_tenant(gateway_loop& g, gateway_loop::request_co
 gateway_loop::response rest_update_tenant(gateway_loop& g, gateway_loop::request_context& r) {
   auto body = g.bodies().update_tenant(r.http.body);
   if (!body) co_return fail(r, body.error());
+  if (body->config) {
+    if (const auto wrong = wrong_webhook(g, *body->config)) co_return fail(r, *wrong);
+  }
   store::tenant_change change{
       tenant_id{r.parameters[0]},
       store::tenant_change::update{std::move(body->name), std::move(body->config), body->disabled},

@@ -95,4 +95,13 @@ room_id parse_room(std::string_view text) { return room_id::parse(text).value_or
 
 user_key user_of(const gateway_loop::request_context& r) { return {r.who.tenant->no, *r.who.user}; }
 
+boost::asio::awaitable<result<tenant_no>> tenant_number(gateway_loop& g, tenant_id id) {
+  auto asked = g.read(tenant_no{}, actors::tenant_query{std::move(id)});
+  auto answer = co_await std::move(asked);
+  if (const auto* failed = std::get_if<error>(&answer)) co_return *failed;
+  const auto& row = std::get<std::optional<store::tenant_row>>(answer);
+  if (!row) co_return not_found("tenant");
+  co_return row->no;
+}
+
 }  // namespace parley::net

@@ -37,6 +37,9 @@ json node_at_a_glance(const gateway_loop& g, const node_shared& node) {
   out["commit_queue"] = {{"items", gauges.commit_queue_items.load()},
                          {"age_ms", gauges.commit_queue_age_ms.load()}};
   out["reader_queue"] = {{"items", node.readers->queued()}};
+  out["outbox"] = {{"events", gauges.events_waiting.load()},
+                   {"entries_behind", gauges.events_lag.load()},
+                   {"requests", gauges.webhooks_in_flight.load()}};
   out["outbound_bytes"] = outbound;
   out["database"] = {{"bytes", gauges.database_pages.load() * database_page_bytes},
                      {"wal_bytes", gauges.wal_pages.load() * wal_frame_bytes},

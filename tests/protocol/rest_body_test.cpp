@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -378,7 +379,15 @@ TEST_SUITE("SPEC 4 tenant config") {
         {R"({"webhook_url":"ftp://example.com"})", "config.webhook_url"},
         {R"({"webhook_url":"example.com"})", "config.webhook_url"},
         {R"({"webhook_url":"https://"})", "config.webhook_url"},
+        {R"({"webhook_url":"https:///path"})", "config.webhook_url"},
+        {R"({"webhook_url":"https://user@example.com/"})", "config.webhook_url"},
+        {R"({"webhook_url":"https://:secret@example.com/"})", "config.webhook_url"},
+        {R"({"webhook_url":"https://example.com/#part"})", "config.webhook_url"},
+        {R"({"webhook_url":7})", "config.webhook_url"},
+        {R"({"webhook_url":null})", "config.webhook_url"},
         {R"({"webhook_events":["message.sent"]})", "config.webhook_events"},
+        {R"({"webhook_events":["webhook.test"]})", "config.webhook_events"},
+        {R"({"webhook_events":"message.created"})", "config.webhook_events"},
         {R"({"webhook_format":"xml"})", "config.webhook_format"},
         {R"({"message_retention":720})", "config.message_retention"},
         {R"({"message_retention":"59m"})", "config.message_retention"},
@@ -392,6 +401,26 @@ TEST_SUITE("SPEC 4 tenant config") {
       CHECK(wrong_field(parser().create_tenant(R"({"name":"Acme","config":)" +
                                                std::string{r.config} + "}")) == r.field);
     }
+    const auto with_url = [](std::string url) {
+      url.insert(0, R"({"name":"A","config":{"webhook_url":")");
+      url += "\"}}";
+      return parser().create_tenant(url);
+    };
+    for (const char* url :
+         {"https://example.com", "http://example.com:8080/hook?to=a@b",
+          "https://example.com?key=value", "http://127.0.0.1:9/", "https://[::1]"}) {
+      INFO(url);
+      CHECK(with_url(url).has_value());
+    }
+    std::string longest{"https://example.com/"};
+    longest.append(2048 - longest.size(), 'x');
+    CHECK(with_url(longest).has_value());
+    longest += 'x';
+    CHECK(wrong_field(with_url(longest)) == "config.webhook_url");
+    CHECK(parser()
+              .create_tenant(
+                  R"({"name":"A","config":{"webhook_events":["message.offline","notification.failed"]}})")
+              .has_value());
     for (const char* retention :
          {"1h", "60m", "90m", "1h30m", "1.5h", "3600s", "3600000ms", "0h60m"}) {
       INFO(retention);
@@ -400,5 +429,149 @@ TEST_SUITE("SPEC 4 tenant config") {
                                std::string{retention} + "\"}}")
                 .has_value());
     }
+  }
+}
+
+TEST_SUITE("SPEC 6 POST /notify") {
+  node_limits with_topics() {
+    node_limits bounds;
+    bounds.max_topic = 8;
+    bounds.max_payload = 12;
+    return bounds;
+  }
+  rest_body_parser& notices() {
+    static rest_body_parser instance{with_topics()};
+    return instance;
+  }
+  /// A body with these targets and nothing unusual beside.
+  std::string body_for(const std::string& targets, const std::string& more = "") {
+    return R"({"topic":"t","payload":1,"targets":)" + targets + more + "}";
+  }
+
+  TEST_CASE("a notification with everything") {
+    const auto b = notices().notify(R"({"topic":"a/b ü","payload":{ "n" : [1] },"ttl_s":60,"targets":)"
+                                    R"({"user_ids":["ann","bob","ann"],"room_id":")" +
+                                    room + R"(","topic_subscribers":true}})");
+    REQUIRE(b);
+    CHECK(b->topic == "a/b ü");
+    CHECK(b->payload.value == R"({"n":[1]})");
+    CHECK(names(b->users) == std::vector<std::string>{"ann", "bob"});
+    CHECK(b->room == room_id::parse(room));
+    CHECK(b->topic_subscribers);
+    CHECK(b->ttl == std::chrono::seconds{60});
+  }
+
+  TEST_CASE("one kind of target is enough; it lives for a week unless it says how long") {
+    const auto users = notices().notify(body_for(R"({"user_ids":["ann"]})"));
+    REQUIRE(users);
+    CHECK(users->ttl == std::chrono::seconds{7 * 24 * 3600});
+    CHECK(!users->room);
+    CHECK(!users->topic_subscribers);
+    CHECK(notices().notify(body_for(R"({"topic_subscribers":true,"user_ids":null})")));
+    const auto in_room = notices().notify(body_for(R"({"room_id":")" + room + R"("})"));
+    REQUIRE(in_room);
+    CHECK(in_room->users.empty());
+  }
+
+  TEST_CASE("any JSON value is a payload, null too, and is kept as it is") {
+    for (const std::string value : {R"("x")", "1.50", "[]", "false", R"({"a":null})"}) {
+      const auto b = notices().notify(R"({"topic":"t","targets":{"user_ids":["a"]},"payload":)" +
+                                      value + "}");
+      REQUIRE(b);
+      CHECK(b->payload.value == value);
+    }
+    const auto null = notices().notify(
+        R"({"topic":"t","targets":{"user_ids":["a"]},"payload":null})");
+    REQUIRE(null);
+    CHECK(null->payload.value.empty());
+  }
+
+  TEST_CASE("a room's id that can't be one is asked for like one that is not there") {
+    const auto b = notices().notify(body_for(R"({"room_id":"no such"})"));
+    REQUIRE(b);
+    REQUIRE(b->room);
+    CHECK(b->room->id.is_nil());
+  }
+
+  TEST_CASE("each wrong field is refused by its name") {
+    struct row {
+      std::string body, field;
+    };
+    const std::string some = R"("targets":{"user_ids":["a"]})";
+    const std::vector<row> rows{
+        {"{" + some + R"(,"payload":1})", "topic"},
+        {R"({"topic":"","payload":1,)" + some + "}", "topic"},
+        {R"({"topic":7,"payload":1,)" + some + "}", "topic"},
+        {R"({"topic":"a\u0001","payload":1,)" + some + "}", "topic"},
+        {R"({"topic":"a\u0085","payload":1,)" + some + "}", "topic"},
+        {R"({"topic":"123456789","payload":1,)" + some + "}", "topic"},
+        {R"({"topic":"t",)" + some + "}", "payload"},
+        {R"({"topic":"t","payload":"12345678901",)" + some + "}", "payload"},  // 13 with its quotes
+        {R"({"topic":"t","payload":1})", "targets"},
+        {body_for("null"), "targets"},
+        {body_for("[]"), "targets"},
+        {body_for("{}"), "targets"},
+        {body_for(R"({"user_ids":[]})"), "targets"},
+        {body_for(R"({"topic_subscribers":false})"), "targets"},
+        {body_for(R"({"everybody":true})"), "targets"},
+        {body_for(R"({"user_ids":"a"})"), "targets.user_ids"},
+        {body_for(R"({"user_ids":["a"," b"]})"), "targets.user_ids"},
+        {body_for(R"({"user_ids":)" + many_users(1001) + "}"), "targets.user_ids"},
+        {body_for(R"({"room_id":7})"), "targets.room_id"},
+        {body_for(R"({"topic_subscribers":1})"), "targets.topic_subscribers"},
+        {body_for(R"({"user_ids":["a"]})", R"(,"ttl_s":0)"), "ttl_s"},
+        {body_for(R"({"user_ids":["a"]})", R"(,"ttl_s":1.5)"), "ttl_s"},
+        {body_for(R"({"user_ids":["a"]})", R"(,"ttl_s":31536001)"), "ttl_s"},
+        {body_for(R"({"user_ids":["a"]})", R"(,"ttl_s":"60")"), "ttl_s"},
+    };
+    for (const auto& [body, field] : rows) {
+      CAPTURE(body);
+      CHECK(wrong_field(notices().notify(body)) == field);
+    }
+    CHECK(notices().notify(R"({"topic":"12345678","payload":"1234567890",)" + some + "}"));
+    CHECK(notices().notify(body_for(R"({"user_ids":)" + many_users(1000) + "}", R"(,"ttl_s":31536000)")));
+    CHECK(!notices().notify(body_for(R"({"user_ids":["a"],"user_ids":["b"]})")));
+  }
+}
+
+TEST_SUITE("SPEC 6 POST /admin/tenants/{id}/webhook/replay") {
+  TEST_CASE("the events of a time, or what was given up") {
+    const auto since = parser().replay(R"({"since":"2026-05-01T12:00:00Z"})");
+    REQUIRE(since.has_value());
+    CHECK(since->since == parse_rfc3339("2026-05-01T12:00:00Z"));
+    CHECK_FALSE(since->until);
+    CHECK_FALSE(since->dead_letters);
+    const auto both =
+        parser().replay(R"({"since":"2026-05-01T12:00:00Z","until":"2026-05-01T12:00:00.001Z"})");
+    REQUIRE(both.has_value());
+    CHECK(both->until == parse_rfc3339("2026-05-01T12:00:00.001Z"));
+    const auto letters = parser().replay(R"({"dead_letters":true,"since":null})");
+    REQUIRE(letters.has_value());
+    CHECK(letters->dead_letters);
+    CHECK_FALSE(letters->since);
+  }
+  TEST_CASE("neither, both, or no time is refused by the field's name") {
+    struct row {
+      const char* body;
+      const char* field;
+    };
+    const row rows[] = {
+        {"{}", "since"},
+        {R"({"dead_letters":false})", "since"},
+        {R"({"dead_letters":true,"since":"2026-05-01T12:00:00Z"})", "since"},
+        {R"({"dead_letters":"true"})", "dead_letters"},
+        {R"({"dead_letters":1})", "dead_letters"},
+        {R"({"since":"yesterday"})", "since"},
+        {R"({"since":1767225600})", "since"},
+        {R"({"since":"2026-05-01T12:00:00Z","until":"soon"})", "until"},
+        {R"({"since":"2026-05-01T12:00:00Z","until":"2026-05-01T12:00:00Z"})", "until"},
+        {R"({"dead_letters":true,"until":"2026-05-01T12:00:00Z"})", "until"},
+    };
+    for (const row& r : rows) {
+      INFO(r.body);
+      CHECK(wrong_field(parser().replay(r.body)) == r.field);
+    }
+    CHECK(parser().replay("[]").has_error());
+    CHECK(parser().replay("").has_error());
   }
 }
