@@ -18,7 +18,9 @@ enum class cursor_kind : std::uint8_t {
   tenants = 4,
   jobs = 5,
   export_memberships = 6,
-  export_messages = 7
+  export_messages = 7,
+  endpoints = 8,
+  dead_letters = 9
 };
 
 /// A position in the order of the list: the last item that was given.

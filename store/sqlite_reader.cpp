@@ -54,6 +54,7 @@ sqlite_reader::sqlite_reader(const connection_options& options, std::shared_ptr<
       users_(*db_, users_in_memory),
       decoder_(*db_, users_),
       tenants_of_(*db_),
+      notifications_(*db_, users_),
       begin_(*db_, "BEGIN"),
       end_(*db_, "COMMIT"),
       snapshot_no_(*db_, "SELECT no FROM commits ORDER BY no DESC LIMIT 1"),

@@ -7,6 +7,8 @@
 /// Bounds     a call that takes longer than `deadline` is given up; a closed reader gate is waited for, not for long.
 
 #include "store/entry_rows.hpp"
+#include "store/notification_reads.hpp"
+#include "store/outbox_reads.hpp"
 #include "store/reader_gate.hpp"
 #include "store/room_rows.hpp"
 #include "store/sqlite_db.hpp"
@@ -22,12 +24,13 @@
 
 namespace parley::store {
 
-class sqlite_reader final : public reader {
+class sqlite_reader final : public reader, public outbox_reader {
  public:
   /// Throws db_exception.
   sqlite_reader(const connection_options& options, std::shared_ptr<reader_gate> gate,
                 const clock& now);
 
+  [[nodiscard]] outbox_reader* outbox() override { return this; }
   result<store::positions> positions(tenant_no tenant, const user_id& user) override;
   result<checked_rooms> check(tenant_no tenant, const user_id& user,
                               const std::vector<room_id>& rooms) override;
@@ -69,6 +72,25 @@ class sqlite_reader final : public reader {
   result<std::optional<user_export_page>> export_user(tenant_no tenant, const user_id& user,
                                                       std::string_view cursor, std::size_t max_rows,
                                                       std::size_t max_bytes) override;
+
+  result<endpoint_list> endpoints(std::size_t limit, std::string_view cursor) override;
+  result<std::optional<endpoint_row>> endpoint(tenant_no tenant) override;
+  result<log_positions> positions() override;
+  result<scanned> scan_events(log_id after, std::size_t max_entries) override;
+  result<scanned> scan_offline(log_id after, utc_time due_before, std::int64_t max_members,
+                               std::size_t max_entries) override;
+  result<scanned> scan_tenant(tenant_no tenant, log_id after, log_id to,
+                              std::size_t max_entries) override;
+  result<log_id> last_before(utc_time t) override;
+  result<outbox_page> outbox(tenant_no tenant, lane_no after, utc_time now, std::size_t max_lanes,
+                             std::size_t per_lane, std::size_t max_bytes) override;
+  result<store::acked_members> acked_members(room_no room, user_no after, std::size_t limit) override;
+  result<pending_notifications> notifications(tenant_no tenant, const user_id& user,
+                                              notification_no after, utc_time now,
+                                              std::size_t max_items, std::size_t max_bytes) override;
+  result<std::vector<std::string>> topics(tenant_no tenant, const user_id& user) override;
+  result<dead_letter_list> dead_letters(tenant_no tenant, std::size_t limit,
+                                        std::string_view cursor) override;
 
  private:
   /// Runs `query` in one read transaction, between the gate's enter() and leave().
@@ -125,6 +147,9 @@ class sqlite_reader final : public reader {
 
   result<std::optional<tenant_row>> one_tenant(statement& by, std::string_view name);
   static job_row job_of(const statement::rows& row);
+  /// Asks the outbox in one snapshot; its statements are prepared with the first question.
+  template <class T, class Query>
+  result<T> ask_outbox(const Query& query);
 
   /// A user's memberships after a room, into `out`; the room to go on after, or nullopt: that was all.
   db_result<std::optional<room_no>> export_memberships(user_export_page& out, tenant_no tenant,
@@ -141,6 +166,8 @@ class sqlite_reader final : public reader {
   user_names users_;
   entry_decoder decoder_;
   tenant_decoder tenants_of_;
+  notification_reads notifications_;
+  std::unique_ptr<outbox_reads> outbox_;  ///< null: nobody has asked yet
 
   statement begin_;
   statement end_;
