@@ -1,5 +1,7 @@
 #include "actors/new_tenant.hpp"
 
+#include "protocol/base64.hpp"
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -11,21 +13,6 @@ namespace {
 constexpr std::size_t key_bytes = 32;      // 256 random bits
 constexpr std::size_t webhook_bytes = 24;  // the least that Standard Webhooks allows, and no padding
 constexpr std::size_t id_bytes = 8;        // 16 hex digits
-
-/// Standard Webhooks has base64 with + and /; make_token has the URL's alphabet.
-std::string base64(std::span<const std::uint8_t> bytes) {
-  constexpr std::string_view digits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (std::size_t i = 0; i + 2 < bytes.size(); i += 3) {
-    const std::uint32_t group =
-        (std::uint32_t{bytes[i]} << 16U) | (std::uint32_t{bytes[i + 1]} << 8U) | bytes[i + 2];
-    for (int shift = 18; shift >= 0; shift -= 6)
-      out += digits[(group >> static_cast<unsigned>(shift)) & 63U];
-  }
-  return out;
-}
-static_assert(webhook_bytes % 3 == 0);
 
 nlohmann::ordered_json object_or_empty(const std::string& text) {
   auto value = nlohmann::ordered_json::parse(text, nullptr, false);
@@ -67,7 +54,7 @@ fresh_credential make_credential(std::string_view kind, const tenant_id& tenant,
   } else {
     std::array<std::uint8_t, webhook_bytes> webhook{};
     random.fill(webhook);
-    fresh.secret = "whsec_" + base64(webhook);
+    fresh.secret = "whsec_" + base64({reinterpret_cast<const char*>(webhook.data()), webhook.size()});
   }
   fresh.row.sealed = seal(key, fresh.secret, seal_context(tenant, fresh.row.id), random);
   return fresh;
