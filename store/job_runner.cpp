@@ -22,11 +22,12 @@ constexpr int jobs_looked_at = 16;
 }  // namespace
 
 job_runner::job_runner(connection& db, user_names& users, room_ends& rooms,
-                       notification_writes& notifications, const clock& now)
+                       notification_writes& notifications, outbox_writes& outbox, const clock& now)
     : db_(db),
       users_(users),
       rooms_(rooms),
       notifications_(notifications),
+      outbox_(db, outbox),
       clock_(now),
       select_job_(db,
                   "SELECT job_no, kind, tenant_no, subject, done, total, step, place_room, "
@@ -218,6 +219,8 @@ job_runner::step_result job_runner::step(job& j) {
     if (j.step == 0) return count_rooms(j);
     if (j.step == 1) return end_memberships(j);
     if (j.step == 2) return erase_messages(j);
+    if (j.step == 3) return erase_from_outbox(j);
+    if (j.step == 4) return erase_from_letters(j);
     return erase_person(j);
   }
   j.end(job_state::failed, "nobody here knows this kind of job");
@@ -302,6 +305,7 @@ job_runner::step_result job_runner::clear_tenant(job& j) {
     return keys;
   if (auto rows = notifications_.clear_tenant(j.tenant, rows_a_step); !rows || *rows > 0)
     return rows;
+  if (auto rows = outbox_.clear_tenant(j.tenant, rows_a_step); !rows || *rows > 0) return rows;
   if (auto users = done(delete_users_.run(j.tenant, rows_a_step)); !users || *users > 0)
     return users;
   if (auto gone = done(delete_credentials_.run(j.tenant)); !gone) return gone;
@@ -433,6 +437,30 @@ job_runner::step_result job_runner::erase_in_room(job& j, room_no room, bool liv
   j.total = std::max(j.total, j.done);
   j.place_room = room;
   j.place_seq = {};
+  return rows;
+}
+
+job_runner::step_result job_runner::erase_from_outbox(job& j) {
+  outbox_no place{j.place_seq.value};
+  auto rows = outbox_.erase_rows(j.tenant, j.subject, place, scan_a_step);
+  if (!rows) return rows;
+  j.place_seq = room_seq{place.value};
+  if (*rows == 0) j.go_to(4);
+  return *rows / 4;
+}
+
+job_runner::step_result job_runner::erase_from_letters(job& j) {
+  auto found = subject_of(j);
+  if (!found) return found.error();
+  if (!*found) {
+    j.end(job_state::done);
+    return 1;
+  }
+  dead_no place{j.place_seq.value};
+  auto rows = outbox_.erase_letters(j.tenant, **found, j.subject, place, rows_a_step);
+  if (!rows) return rows;
+  j.place_seq = room_seq{place.value};
+  if (*rows == 0) j.go_to(5);
   return rows;
 }
 

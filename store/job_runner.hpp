@@ -2,7 +2,8 @@
 /// Work that goes on after the commit that ordered it: clearing what a deleted tenant had, erasing a user.
 ///
 ///   delete_tenant  tombstones → rooms, with all that lies in them → users, keys, credentials → done
-///   erase_user     count → memberships (ended by the rooms themselves) → messages and keys, room by room → done
+///   erase_user     count → memberships (ended by the rooms themselves) → messages and keys, room by room → what waits to
+///                  be told of it, and could not be → done
 ///
 /// A piece at a time, each in a commit of its own together with how far it came: after a crash it goes on there, and what
 /// one piece has done is done or not. Several jobs take turns.
@@ -15,6 +16,7 @@
 
 #include "protocol/seams.hpp"
 #include "store/notification_writes.hpp"
+#include "store/outbox_erasure.hpp"
 #include "store/room_ends.hpp"
 #include "store/sqlite_db.hpp"
 #include "store/store.hpp"
@@ -39,7 +41,7 @@ class job_runner {
 
   /// Throws db_exception.
   job_runner(connection& db, user_names& users, room_ends& rooms,
-             notification_writes& notifications, const clock& now);
+             notification_writes& notifications, outbox_writes& outbox, const clock& now);
 
   /// There may be a job that was not there before.
   void wake() { idle_ = false; }
@@ -96,6 +98,8 @@ class job_runner {
   step_result end_memberships(job& j);
   step_result erase_messages(job& j);
   step_result erase_in_room(job& j, room_no room, bool live, room_id id, user_no user);
+  step_result erase_from_outbox(job& j);
+  step_result erase_from_letters(job& j);
   step_result erase_person(job& j);
   /// The user that an erasure is about; nullopt: the tenant is being deleted, and there is nothing left to do.
   write_result<std::optional<user_no>> subject_of(const job& j);
@@ -106,6 +110,7 @@ class job_runner {
   user_names& users_;
   room_ends& rooms_;
   notification_writes& notifications_;
+  outbox_erasure outbox_;
   const clock& clock_;
 
   bool idle_ = false;

@@ -49,7 +49,18 @@ retention::retention(connection& db, room_ends& rooms, const clock& now, options
                   "ORDER BY l.seq LIMIT ?"),
       delete_message_(db, "DELETE FROM messages WHERE id = ?"),
       delete_log_(db, "DELETE FROM room_log WHERE room_no = ? AND seq <= ?"),
-      update_first_seq_(db, "UPDATE rooms SET first_seq = ?2 WHERE room_no = ?1") {}
+      update_first_seq_(db, "UPDATE rooms SET first_seq = ?2 WHERE room_no = ?1"),
+      // A disabled endpoint, or tenant, holds nothing: nobody knows for how long.
+      select_unread_(db, lazily{"SELECT min(max((SELECT min(id) FROM reader_positions), "
+                                "e.since_id), CASE e.replay_to WHEN 0 THEN ~(1 << 63) "
+                                "ELSE e.replay_from END) FROM endpoint_state e "
+                                "JOIN tenants t ON t.tenant_no = e.tenant_no AND t.disabled = 0 "
+                                "WHERE e.tenant_no = ? AND e.disabled_at IS NULL"}),
+      // Rows about the same kind of event lie in the order of their entries, but message.offline comes some seconds later:
+      // so the first one is among the first of them all.
+      select_waiting_(db, lazily{"SELECT min(log_id) FROM (SELECT log_id FROM outbox "
+                                 "INDEXED BY outbox_by_lane WHERE tenant_no = ? AND lane = ? "
+                                 "ORDER BY place, outbox_no LIMIT 1024) WHERE log_id > 0"}) {}
 
 // --------------------------------------------------------------------------------------------------------- looking
 
@@ -195,11 +206,14 @@ write_result<retention::step> retention::trim(const room& r) {
   static const bool reuse_seq = planted_defect("reuse_seq_after_retention");
   const room_seq newest = reuse_seq ? (*end)->last_seq.next() : (*end)->last_seq;
   const utc_time before = clock_.now() - r.keep;
+  const auto needed = first_needed(r);
+  if (!needed) return needed.error();
   room_seq upto{};
   std::vector<std::int64_t> ids;
   {
     auto q = select_log_.query(r.no, newest, rows_a_step);
-    while (!out.more && q.next() && q.time(2) < before) {
+    while (!out.more && q.next() && q.time(2) < before &&
+           (!*needed || q.number<log_id>(1) < **needed)) {
       upto = q.number<room_seq>(0);
       ids.push_back(q.integer(1));
       out.bytes += q.integer(3);
@@ -222,6 +236,20 @@ write_result<retention::step> retention::trim(const room& r) {
     trimming_.push_back({{r.tenant, r.id}, r.no, {}, upto.next()});
   }
   return out;
+}
+
+write_result<std::optional<log_id>> retention::first_needed(const room& r) {
+  std::optional<log_id> first;
+  {
+    auto q = select_unread_.query(r.tenant);
+    if (q.next()) first = q.number<log_id>(0).next();
+    if (q.failed()) return write_failed(db_.last_failure(), item_step::later);
+  }
+  if (!first) return first;
+  auto q = select_waiting_.query(r.tenant, r.no);
+  if (q.next() && !q.is_null(0)) first = std::min(*first, q.number<log_id>(0));
+  if (q.failed()) return write_failed(db_.last_failure(), item_step::later);
+  return first;
 }
 
 // ------------------------------------------------------------------------------------------------------------ turns

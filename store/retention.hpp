@@ -11,7 +11,8 @@
 /// swept (store/sweeper.hpp).
 ///
 /// Owner      the writer. plan() outside of any transaction, run() inside one, then committed() or undone().
-/// Invariants only a prefix is removed, all of it older than the room's retention as it is in this transaction.
+/// Invariants only a prefix is removed, all of it older than the room's retention as it is in this transaction, and nothing
+///            that a webhook's reader has not read, or that waits to be sent.
 /// Bound      found_max rooms in the queue; a tenant that has retention takes 24 bytes.
 
 #include "protocol/seams.hpp"
@@ -82,6 +83,8 @@ class retention {
   /// nullopt: it is not there any more, or keeps all.
   write_result<std::optional<room>> room_as_it_is(room_no no);
   write_result<step> trim(const room& r);
+  /// The first entry that the tenant's endpoint still needs; nullopt: there is none.
+  write_result<std::optional<log_id>> first_needed(const room& r);
   [[nodiscard]] std::optional<std::chrono::milliseconds> of_tenant(std::string_view config) const;
 
   connection& db_;
@@ -112,6 +115,8 @@ class retention {
   statement delete_message_;
   statement delete_log_;
   statement update_first_seq_;
+  statement select_unread_;
+  statement select_waiting_;
 };
 
 }  // namespace parley::store

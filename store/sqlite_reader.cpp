@@ -204,6 +204,9 @@ result<store::positions> sqlite_reader::positions(tenant_no tenant, const user_i
     if (!ranked) return unreadable(ranked.error());
     out.rooms.reserve(ranked->size());
     for (const ranked_room& r : *ranked) out.rooms.push_back(r.position);
+    const auto waits = notifications_.may_wait(tenant, **self);
+    if (!waits) return unreadable(waits.error());
+    out.notifications = *waits;
     return out;
   });
 }

@@ -32,10 +32,11 @@ sqlite_writer::sqlite_writer(std::unique_ptr<connection> db, const sqlite_option
       outbox_(*db_, log_, options.outbox_max_events),
       room_writes_(*db_, users_, rooms_, call_keys_, outbox_, now),
       tenants_(*db_, users_, outbox_, notifications_),
-      sweeper_(*db_, options.idempotency_ttl),
-      jobs_(*db_, users_, rooms_, notifications_, now),
+      sweeper_(*db_, outbox_.letters(), options.idempotency_ttl, options.dead_letter_ttl),
+      jobs_(*db_, users_, rooms_, notifications_, outbox_, now),
       retention_(*db_, rooms_, now, {options.message_retention, options.worker_interval}),
       chores_(*db_, outbox_, now),
+      expiry_(*db_, users_, rooms_, notifications_, outbox_, now, options.idempotency_ttl),
       checkpointer_(*db_, gate, now, {options.checkpoint_pages, options.wal_limit_pages}),
       last_(last),
       marked_(marked),
@@ -290,6 +291,11 @@ write_result<void> sqlite_writer::maintain(mono_time now, utc_time utc) {
     if (!wrote) return wrote.error();
     if (*wrote) return {};
   }
+  if (expiry_.due(now)) {
+    const auto wrote = piece_of(expiry_, now);
+    if (!wrote) return wrote.error();
+    if (*wrote) return {};
+  }
   if (retention_.due(now)) {
     if (auto wrote = piece_of(retention_, now); !wrote) return wrote.error();
   }
@@ -329,7 +335,7 @@ write_result<bool> sqlite_writer::piece_of(Work& work, mono_time now) {
 job_news sqlite_writer::take_job_news() {
   job_news news = jobs_.take_news();
   for (auto& trimmed : retention_.take_trimmed()) news.rewritten.push_back(std::move(trimmed));
-  news.more = news.more || retention_.goes_on() || chores_.goes_on();
+  news.more = news.more || retention_.goes_on() || chores_.goes_on() || expiry_.goes_on();
   return news;
 }
 

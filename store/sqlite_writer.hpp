@@ -17,6 +17,7 @@
 #include "store/high_water_mark.hpp"
 #include "store/job_runner.hpp"
 #include "store/log_appender.hpp"
+#include "store/notification_expiry.hpp"
 #include "store/notification_writes.hpp"
 #include "store/outbox_chores.hpp"
 #include "store/outbox_writes.hpp"
@@ -130,6 +131,7 @@ class sqlite_writer final : public writer, public outbox_writer {
   job_runner jobs_;
   retention retention_;
   outbox_chores chores_;
+  notification_expiry expiry_;
   checkpointer checkpointer_;
 
   state state_ = state::idle;

@@ -15,9 +15,12 @@ constexpr std::chrono::hours keep_jobs{24 * 30};
 
 }  // namespace
 
-sweeper::sweeper(connection& db, std::chrono::milliseconds idempotency_ttl)
+sweeper::sweeper(connection& db, dead_letters& letters, std::chrono::milliseconds idempotency_ttl,
+                 std::chrono::milliseconds dead_letter_ttl)
     : db_(db),
+      letters_(letters),
       idempotency_ttl_(idempotency_ttl),
+      dead_letter_ttl_(dead_letter_ttl),
       select_keys_(
           db,
           "SELECT room_no, sender_no, key, created_at FROM send_keys "
@@ -77,6 +80,8 @@ db_result<void> sweeper::prune(utc_time utc) {
   if (!delete_call_keys_.run(utc - idempotency_ttl_, prune_max_rows)) return db_.last_failure();
   if (!delete_commits_.run(utc - keep_commits, prune_max_rows)) return db_.last_failure();
   if (!delete_jobs_.run(utc - keep_jobs)) return db_.last_failure();
+  if (auto pruned = letters_.prune(utc - dead_letter_ttl_, prune_max_rows); !pruned)
+    return pruned.error();
   return {};
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 /// Takes away what is past its time, in small steps between commits: retry keys (`idempotency_ttl`) and commit records (7
-/// days, but the newest, which the next one is chained to), jobs that have ended (30 days).
+/// days, but the newest, which the next one is chained to), jobs that have ended (30 days), dead letters (`dead_letter_ttl`).
 ///
 /// Keys have no index by time; it would be one more page for each keyed message. Instead the table is walked, in key
 /// order and round and round, at twice the rate at which keys come in: then it never holds more than twice those of one
@@ -10,6 +10,7 @@
 
 #include "protocol/hash.hpp"
 #include "protocol/seams.hpp"
+#include "store/dead_letters.hpp"
 #include "store/sqlite_db.hpp"
 
 #include <chrono>
@@ -21,7 +22,8 @@ namespace parley::store {
 class sweeper {
  public:
   /// Throws db_exception.
-  sweeper(connection& db, std::chrono::milliseconds idempotency_ttl);
+  sweeper(connection& db, dead_letters& letters, std::chrono::milliseconds idempotency_ttl,
+          std::chrono::milliseconds dead_letter_ttl);
 
   /// `keys_appended`: since the last call. Does nothing most of the time; outside of any transaction.
   db_result<void> run_due(mono_time now, utc_time utc, std::int64_t keys_appended);
@@ -37,7 +39,9 @@ class sweeper {
   db_result<void> prune(utc_time utc);
 
   connection& db_;
+  dead_letters& letters_;
   std::chrono::milliseconds idempotency_ttl_;
+  std::chrono::milliseconds dead_letter_ttl_;
   std::int64_t keys_waiting_ = 0;
   mono_time next_sweep_{};
   mono_time next_prune_{};
