@@ -38,7 +38,7 @@ json shown(const tenant_id& tenant, const store::dead_letter& d) {
     out["seq"] = d.seq ? json{d.seq->value} : json{nullptr};
   }
   out["user_id"] = d.user ? json{d.user->view()} : json{nullptr};
-  if (d.kind == store::dead_kind::message && !d.user) {
+  if (d.kind != store::dead_kind::webhook && !d.user) {
     auto& many = out["recipient_ids"] = json::array();
     for (const auto& user : d.recipients) many.push_back(user.view());
   }

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace parley::net {
@@ -136,9 +137,9 @@ gateway_loop::response rest_replay_webhook(gateway_loop& g, gateway_loop::reques
     auto asked = last_before(g, endpoint->tenant, *wanted->until);
     const auto to = co_await std::move(asked);
     if (!to) co_return fail(r, to.error());
-    // To the store no end is now: of a time in which nothing was committed nothing is ordered.
-    if (*to <= what.after) co_return json_response(202, shown(*endpoint).dump());
     what.to = *to;
+    // To the store 0 is now: a time in which nothing was committed is not from the beginning to now.
+    if (*to <= what.after) what.after = what.to = std::max(what.after, log_id{1});
   }
   store::tenant_change change{endpoint->id, what, g.shared().now.now()};
   auto ordering = g.change_tenant(std::move(change));

@@ -78,7 +78,7 @@ class Source:
         if kind == "string":
             low, high = schema.get("minLength", 0), schema.get("maxLength", 40)
             if "pattern" in schema or schema.get("format") == "date-time":
-                return self.choice(["720h", "2026-05-01T12:00:00.000Z", "https://a.example/x", "abc-1"])
+                return self.choice(["720h", "2026-05-01T12:00:00.000Z", "http://127.0.0.1:9/x", "abc-1"])
             return "".join(self.choice("abcxyz \u00e9") for _ in range(self.random.randrange(max(low, 1), min(high, 40) + 1))).strip() or "y"
         if kind == "integer":
             low = schema.get("minimum", 0)

@@ -11,7 +11,7 @@ import itertools
 import sys
 
 from contract import Broken, Documents, Seen, is_later
-from node import Caller, Node, Refused, Socket, quoted
+from node import Caller, Node, Refused, Socket, await_that, quoted
 from rest_test import UNKNOWN, Run
 
 GARBAGE = "no-id-at-all"
@@ -23,7 +23,10 @@ class Tenancy:
 
     def __init__(self, node, mark):
         self.node, self.mark = node, mark
-        self.tenant = node.tenant(f"{mark} tenant", {"allowed_origins": [f"https://{mark}.example"], "jwt_audience": f"{mark}-aud"})
+        # Nobody listens there: what is sent is given up, until the endpoint rests.
+        self.tenant = node.tenant(f"{mark} tenant", {
+            "allowed_origins": [f"https://{mark}.example"], "jwt_audience": f"{mark}-aud",
+            "webhook_url": f"http://127.0.0.1:9/{mark}", "webhook_events": ["message.created"]})
         self.id, self.backend = self.tenant.id, self.tenant.backend
         self.owner, self.member, self.outsider, self.stranger = (f"{mark}-{r}" for r in ("owner", "member", "outsider", "stranger"))
         self.room, self.message = self.fresh()
@@ -36,6 +39,12 @@ class Tenancy:
     def token(self, name, **claims):
         return Caller(self.node, "token", {"Authorization": "Bearer " + self.tenant.jwt(name, aud=f"{self.mark}-aud", **claims)},
                       self.tenant, name)
+
+    def dead_letters(self):
+        """Ids of events that were given up."""
+        path = f"/v1/admin/dead-letters?tenant_id={self.id}"
+        return await_that(lambda: [d["id"] for d in self._done(self.node.operator.call("GET", path))["failed_webhooks"]],
+                          what="a dead letter")
 
     def fresh(self, kind="group"):
         """(room, a message of its owner) of a room that may be destroyed."""
@@ -105,6 +114,13 @@ CALLS = {
     "eraseUser": lambda w, room, message: {"tenant": w.victim(), "user": "x"},
     "getJob": lambda w, room, message: {"job": w.job},
     "stats": lambda w, room, message: {},
+    "listWebhooks": lambda w, room, message: {},
+    "getWebhook": lambda w, room, message: {"tenant": w.theirs.id},
+    "testWebhook": lambda w, room, message: {"tenant": w.theirs.id},
+    "replayWebhook": lambda w, room, message: {"tenant": w.theirs.id, "body": {"since": "2026-05-01T12:00:00.000Z"}},
+    "listDeadLetters": lambda w, room, message: {"query": f"tenant_id={w.theirs.id}"},
+    "retryDeadLetter": lambda w, room, message: {"id": w.dead_letter()},
+    "deleteDeadLetter": lambda w, room, message: {"id": w.dead_letter()},
 }
 OPEN = {"livez", "readyz", "health", "metrics", "getOpenapi", "getAsyncapi"}  # the same for everybody
 # Which of its places hold the id of a room: an operation with one is tried with each kind of room.
@@ -120,6 +136,10 @@ class World:
         made.user("x").call("POST", "/v1/rooms", {"type": "channel", "members": ["x"]})  # there is such a user
         self.victims_key = made.made["keys"][0]["key_id"]
         return made.id
+
+    def dead_letter(self):
+        """One that may be retried or deleted; not before it is needed."""
+        return self.theirs.dead_letters()[0] if self.may_destroy else "x"
 
 
 def normal(answer, *sent):
@@ -204,6 +224,7 @@ def places(run, world, counts):
     a, b, operator = world.a, world.b, world.node.operator
     owner, backend = a.user(a.owner), a.backend
     room, message = a.fresh()
+    number = b.dead_letters()[0].rpartition(".")[2]  # of b: under a's name it is nobody's
     pairs = [
         ("message in the path", owner, "editMessage", {"room": room, "body": {"content": "x"}}, "message", b.message, UNKNOWN, 404),
         ("message in the path", owner, "deleteMessage", {"room": room}, "message", b.message, UNKNOWN, 404),
@@ -224,6 +245,11 @@ def places(run, world, counts):
         ("tenant in the path", backend, "deleteTenant", {}, "tenant", b.id, "tenant_0000000000000000", 401),
         ("tenant in the path", backend, "createKey", {"body": {"kind": "api_key"}}, "tenant", b.id, "tenant_0000000000000000", 401),
         ("job in the path", backend, "getJob", {}, "job", world.job or "x", UNKNOWN, 401),
+        ("tenant in the path", backend, "getWebhook", {}, "tenant", b.id, "tenant_0000000000000000", 401),
+        ("own tenant in the path", backend, "testWebhook", {}, "tenant", a.id, "tenant_0000000000000000", 401),
+        ("tenant in the query", backend, "listDeadLetters", {}, "tenant_id", b.id, "tenant_0000000000000000", 401),
+        ("dead letter in the path", operator, "retryDeadLetter", {}, "id", f"{a.id}.{number}", f"{a.id}.999999999", 404),
+        ("dead letter in the path", operator, "deleteDeadLetter", {}, "id", f"{a.id}.{number}", f"{a.id}.999999999", 404),
     ]
     tried = 0
     with b.user(b.owner).socket() as live:  # whom a's backend may not disconnect, nor see
@@ -239,7 +265,7 @@ def places(run, world, counts):
                 body = fields.pop("body", None)
                 if field in run.operations[name].segments:
                     fields[field] = value
-                elif field in ("user_ids", "cursor"):
+                elif field in ("user_ids", "cursor", "tenant_id"):
                     query = f"{field}={quoted(value)}"
                 else:
                     body = {"content": "x", field: value}
@@ -372,7 +398,7 @@ def main():
     Socket.check = staticmethod(seen.frame)
     canaries = Canaries()
     counts = collections.Counter()
-    with Node(presence_grace="100ms", io_threads=3) as node:
+    with Node(presence_grace="100ms", io_threads=3, webhook_allow_private="true", retry_max_attempts=1) as node:
         run = Run(node, seen)
         world = World()
         world.node, world.may_destroy, world.victims_key, world.job = node, False, "key_0000000000000000", None

@@ -10,7 +10,10 @@ import time
 import uuid
 
 from contract import METHODS, Broken, Documents, Seen, is_later
-from node import Node, Refused, quoted
+from node import ROOT, Node, Refused, await_that, quoted
+
+sys.path.append(str(ROOT / "tests" / "webhooks"))
+from receiver import Receiver  # noqa: E402
 
 UNKNOWN = str(uuid.UUID(int=0x019A6D1C3C8E7C529A5E0B5E7E6C0001))
 
@@ -356,6 +359,114 @@ def tenants(run, world):
         run(operator, "stats", 400, query="limit=0", field="limit")
 
 
+def webhooks(run, world):
+    """An endpoint that refuses, takes, and is gone; what was given up. The node gives up after one attempt."""
+    operator, unknown = world.node.operator, "tenant_0000000000000000"
+    with Receiver() as receiver:
+        endpoint = receiver.endpoint("contract")
+        endpoint.answer = 500
+        config = {"webhook_url": endpoint.url, "webhook_events": ["message.created"]}
+        tenant = world.node.tenant("hooked", config)
+        endpoint.secrets = [tenant.made["webhook_secret"]]
+        shown = run(operator, "getWebhook", 200, tenant=tenant.id)
+        assert (shown["url"], shown["events"], shown["state"]) == (endpoint.url, ["message.offline", "message.created"], "active"), shown
+        run(operator, "getWebhook", 404, tenant=world.tenant.id)
+        run(operator, "getWebhook", 404, tenant=unknown)
+        world.node.tenant("hooked as well", config)
+        page = run(operator, "listWebhooks", 200, query="limit=1")
+        rest = run(operator, "listWebhooks", 200, query=f"cursor={quoted(page['next_cursor'])}")
+        assert shown["tenant_id"] in [w["tenant_id"] for w in page["webhooks"] + rest["webhooks"]] and rest["next_cursor"] is None
+        run(operator, "listWebhooks", 400, query="limit=0", field="limit")
+
+        for name, url in (("user", "https://me@hooks.example/x"), ("fragment", "https://hooks.example/x#y"), ("scheme", "ftp://hooks.example/x"),
+                          ("port", "https://hooks.example:0/x"), ("size", "https://hooks.example/" + "x" * 2048)):
+            run(operator, "createTenant", 400, {"name": name, "config": {"webhook_url": url}}, field="config.webhook_url")
+            run(operator, "updateTenant", 400, {"config": {"webhook_url": url}}, tenant=tenant.id, field="config.webhook_url")
+
+        tested = run(operator, "testWebhook", 200, tenant=tenant.id)
+        assert (tested["delivered"], tested["status"]) == (False, 500) and tested["error"], tested
+        run(operator, "testWebhook", 404, tenant=world.tenant.id)
+        run(operator, "testWebhook", 404, tenant=unknown)
+
+        # offline_webhook_max_members is 2 here: one event for bob, one for bob and cid.
+        said = []
+        for members in (["ann", "bob"], ["ann", "bob", "cid"]):
+            room = tenant.backend.call("POST", "/v1/rooms", {"type": "group", "members": members}).json["room_id"]
+            said.append(tenant.backend.call("POST", f"/v1/rooms/{room}/messages", {"sender_id": "ann", "content": "x"}).json)
+        for users in (["bob"], ["bob", "cid"]):
+            run(tenant.backend, "notify", 202, {"topic": "t", "payload": {}, "targets": {"user_ids": users}, "ttl_s": 1})
+        letters = f"tenant_id={tenant.id}"
+
+        def all_dead():
+            dead = run(operator, "listDeadLetters", 200, query=letters)
+            return dead if [len(dead[k]) for k in ("failed_messages", "failed_webhooks", "failed_notifications")] == [2, 2, 2] else None
+
+        dead = await_that(all_dead, what="what is given up")
+        assert {(d["message_id"], d["room_id"], d["user_id"], "recipient_ids" in d) for d in dead["failed_messages"]} == {
+            (said[0]["message_id"], said[0]["room_id"], "bob", False), (said[1]["message_id"], said[1]["room_id"], None, True)}, dead
+        assert {(d["event"], d["message_id"], d["seq"], d["error"]) for d in dead["failed_webhooks"]} == {
+            ("message.created", m["message_id"], 1, "HTTP 500") for m in said}, dead
+        assert {(d["user_id"], *d.get("recipient_ids", [])) for d in dead["failed_notifications"]} == {
+            ("bob",), (None, "bob", "cid")}, dead
+        assert run(operator, "listDeadLetters", 200, query=letters, dialect=True) == dead
+        every = [d["id"] for k in ("failed_messages", "failed_webhooks", "failed_notifications") for d in dead[k]]
+        paged, cursor = [], ""
+        while cursor is not None:
+            page = run(operator, "listDeadLetters", 200, query=f"{letters}&limit=4" + (f"&cursor={quoted(cursor)}" if cursor else ""))
+            paged += [d["id"] for k in ("failed_messages", "failed_webhooks", "failed_notifications") for d in page[k]]
+            cursor = page["next_cursor"]
+        assert sorted(paged) == sorted(every), (paged, every)
+        skipped = run(operator, "listDeadLetters", 200, query=f"{letters}&offset=5", dialect=True)
+        assert sum(len(skipped[k]) for k in skipped if k != "next_cursor") == 1, skipped
+        run(operator, "listDeadLetters", 400, field="tenant_id")
+        run(operator, "listDeadLetters", 400, query=f"{letters}&limit=0", field="limit")
+        run(operator, "listDeadLetters", 400, query=f"{letters}&cursor=%21", field="cursor")
+        run(operator, "listDeadLetters", 404, query=f"tenant_id={unknown}")
+
+        refused, other = [d["id"] for d in dead["failed_webhooks"]]
+        endpoint.answer = 204
+        run(operator, "retryDeadLetter", 204, id=refused)
+        run(operator, "retryDeadLetter", 404, id=refused)
+        endpoint.wait(lambda: len(endpoint.of("message.created")) == 3, what="the event again")
+        run(operator, "deleteDeadLetter", 204, id=other)
+        run(operator, "deleteDeadLetter", 404, id=other)
+        number = every[0].rpartition(".")[2]
+        for nobodys in ("x", number, f"{world.tenant.id}.{number}", f"{unknown}.{number}", f"{tenant.id}.", f"{tenant.id}.0{number}"):
+            run(operator, "retryDeadLetter", 404, id=nobodys)
+            run(operator, "deleteDeadLetter", 404, id=nobodys)
+        tested = run(operator, "testWebhook", 200, tenant=tenant.id)
+        assert (tested["delivered"], tested["status"], tested["error"]) == (True, 204, None), tested
+        assert endpoint.of("webhook.test")[-1].id == tested["event_id"]
+
+        run(operator, "replayWebhook", 202, {"since": said[0]["created_at"]}, tenant=tenant.id)
+        endpoint.wait(lambda: len(endpoint.of("message.created")) == 5, what="the events again")
+        await_that(lambda: not run(operator, "getWebhook", 200, tenant=tenant.id)["replaying"], what="the end of the replay")
+        run(operator, "replayWebhook", 202, {"dead_letters": True}, tenant=tenant.id)
+        endpoint.wait(lambda: len(endpoint.of("message.offline")) == 4, what="the events that were given up")
+        run(operator, "replayWebhook", 202, {"since": "2001-01-01T00:00:00Z", "until": "2001-01-02T00:00:00Z"}, tenant=tenant.id)
+        run(operator, "replayWebhook", 400, {}, tenant=tenant.id, field="since")
+        run(operator, "replayWebhook", 400, {"since": "now"}, tenant=tenant.id, field="since")
+        run(operator, "replayWebhook", 404, {"dead_letters": True}, tenant=world.tenant.id)
+        run(operator, "replayWebhook", 404, {"dead_letters": True}, tenant=unknown)
+
+        def say(content):
+            tenant.backend.call("POST", f"/v1/rooms/{said[0]['room_id']}/messages", {"sender_id": "ann", "content": content})
+
+        endpoint.answer = lambda d: 500 if d.message["content"] == "refused" else 410
+        say("refused")
+        left = await_that(lambda: (d := run(operator, "listDeadLetters", 200, query=letters))["failed_webhooks"] and d, what="a dead letter")
+        say("gone")
+        gone = await_that(lambda: (w := run(operator, "getWebhook", 200, tenant=tenant.id))["state"] == "disabled" and w, what="its end")
+        assert gone["why"] and gone["last_error"] and gone["last_success_at"] and gone["last_failure_at"], gone
+        for body in ({"dead_letters": True}, {"since": said[0]["created_at"]}, {"since": "2001-01-01T00:00:00Z", "until": "2001-01-02T00:00:00Z"}):
+            run(operator, "replayWebhook", 409, body, tenant=tenant.id, field="webhook_url")
+        run(operator, "retryDeadLetter", 409, id=left["failed_webhooks"][0]["id"], field="webhook_url")
+        run(operator, "retryDeadLetter", 204, id=left["failed_notifications"][0]["id"])
+        run(operator, "updateTenant", 200, {"disabled": True}, tenant=tenant.id)
+        run(operator, "testWebhook", 409, tenant=tenant.id)
+        assert not endpoint.problems(), endpoint.problems()
+
+
 def limits(run, world):
     """A tenant of few requests: 429 with Retry-After."""
     if not run.seen.rated:
@@ -460,7 +571,8 @@ class World:
 def life(seen):
     """Two nodes and everything that is called on them: (calls, operations that are not there yet, exit status)."""
     documents = seen.documents
-    with Node(ws_max_unauthenticated=1, default_rate_limit=1_000_000) as node:
+    with Node(ws_max_unauthenticated=1, default_rate_limit=1_000_000, webhook_allow_private="true", retry_max_attempts=1,
+              offline_after="100ms", offline_webhook_max_members=2) as node:
         seen.rated = not is_later(documents.openapi["components"]["headers"]["X-RateLimit-Limit"])
         world = World()
         world.node, world.tenant = node, node.tenant("contract")
@@ -469,7 +581,7 @@ def life(seen):
         run = Run(node, seen)
         security(seen.documents)
         for part in (without_credential, rooms, members, messages, batches, cursors, connections, the_node, credentials, tenants,
-                     limits, every_path):
+                     webhooks, limits, every_path):
             part(run, world)
         later = not_yet(run, world)
         run(world.ann, "deleteRoom", 204, room=world.group)

@@ -46,10 +46,10 @@ entry logged(std::int64_t seq, std::string_view time, std::optional<user_id> act
   if (e.kind() <= entry_kind::message_deleted) e.message = the_message_id;
   return e;
 }
-entry a_message() {
+entry a_message(std::string content = "Rain at noon") {
   message_body m;
   m.sender = user_id{"alice"};
-  m.content = "Rain at noon";
+  m.content = std::move(content);
   return logged(7, "2026-05-01T12:00:00Z", user_id{"alice"}, std::move(m));
 }
 
@@ -129,13 +129,21 @@ std::map<std::string, std::string> examples() {
   created.message = a_message();
   add(created);
   const user_id alice{"alice"};
-  add(of_entry(
-      event_type::message_edited,
-      logged(8, "2026-05-01T12:01:00Z", alice,
-             message_edited_body{room_seq{7}, "Rain at one", {}, at("2026-05-01T12:01:00Z")})));
-  add(of_entry(event_type::message_deleted,
-               logged(9, "2026-05-01T12:02:00Z", std::nullopt,
-                      message_deleted_body{room_seq{7}, at("2026-05-01T12:02:00Z")})));
+  const auto edited_at = at("2026-05-01T12:01:00Z");
+  const auto deleted_at = at("2026-05-01T12:02:00Z");
+  auto edit = of_entry(event_type::message_edited,
+                       logged(8, "2026-05-01T12:01:00Z", alice,
+                              message_edited_body{room_seq{7}, "Rain at one", {}, edited_at}));
+  edit.message = a_message("Rain at one");
+  std::get<message_body>(edit.message->body).edited_at = edited_at;
+  add(edit);
+  auto removal =
+      of_entry(event_type::message_deleted, logged(9, "2026-05-01T12:02:00Z", std::nullopt,
+                                                   message_deleted_body{room_seq{7}, deleted_at}));
+  removal.message = a_message("");
+  std::get<message_body>(removal.message->body).edited_at = edited_at;
+  std::get<message_body>(removal.message->body).deleted_at = deleted_at;
+  add(removal);
   add(in_the_room(event_type::room_created, "2026-05-01T11:00:00Z"));
   room_updated_body renamed;
   renamed.name = "Weather, daily";
@@ -151,12 +159,15 @@ std::map<std::string, std::string> examples() {
   add(of_entry(event_type::member_left,
                logged(12, "2026-05-01T12:05:00Z", user_id{"dave"},
                       member_left_body{{user_id{"dave"}}, leave_reason::left})));
-  add(of_data(event_type::user_online, "2026-05-01T12:00:00Z", R"({"user_id":"bob"})"));
-  add(of_data(event_type::user_offline, "2026-05-01T12:10:00Z", R"({"user_id":"bob"})"));
+  add(of_data(event_type::user_online, "2026-05-01T12:00:00Z",
+              R"({"user_id":"bob","status":"online"})"));
+  add(of_data(event_type::user_offline, "2026-05-01T12:10:00Z",
+              R"({"user_id":"bob","status":"offline","last_seen":"2026-05-01T12:10:00.000Z"})"));
   add(of_data(event_type::notification_failed, "2026-05-08T12:00:00Z",
               R"({"notification_id":"019a6d1c-3c8e-7c52-9a5e-0b5e7e6c0003","topic":"orders/new",)"
-              R"("user_id":"bob","error":"expired"})"));
-  add(of_data(event_type::webhook_test, "2026-05-01T12:00:00Z", ""));
+              R"("user_id":"bob","error":"expired","attempts":0})"));
+  add(of_data(event_type::webhook_test, "2026-05-01T12:00:00Z",
+              R"({"message":"a test of this endpoint"})"));
   out.emplace("`message.offline` of a big room",
               body_of(missed_by_many(), webhook_format::parley, R"("bob","carol")"));
   out.emplace("ChatAPI's body", body_of(a_missed_message(), webhook_format::chatapi));
