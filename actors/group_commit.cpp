@@ -569,7 +569,12 @@ void group_commit::maintain(mono_time now, utc_time utc) {
       ports_.writable(false);
     }
   }
-  if (!ended_) show_jobs(writer_.take_job_news());
+  if (ended_) return;
+  show_jobs(writer_.take_job_news());
+  auto* outbox = writer_.outbox();
+  if (outbox == nullptr) return;
+  if (auto tenants = outbox->take_outbox_news(); !tenants.empty())
+    ports_.to_outbox(outbox_news{std::move(tenants), true});
 }
 
 void group_commit::show_jobs(const store::job_news& news) {

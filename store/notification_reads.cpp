@@ -1,6 +1,6 @@
 #include "store/notification_reads.hpp"
 
-#include <nlohmann/json.hpp>
+#include "store/dead_letters.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -201,16 +201,6 @@ db_result<void> notification_reads::describe(dead_letter& letter, notification_n
     letter.recipients = std::move(names);
   }
   return {};
-}
-
-std::vector<user_no> parse_recipients(std::string_view text) {
-  std::vector<user_no> out;
-  const auto json = nlohmann::json::parse(text, nullptr, false);
-  if (!json.is_array()) return out;
-  for (const auto& user : json) {
-    if (user.is_number_integer()) out.emplace_back(user.get<std::int64_t>());
-  }
-  return out;
 }
 
 }  // namespace parley::store

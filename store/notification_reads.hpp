@@ -65,7 +65,4 @@ class notification_reads {
   statement select_described_;
 };
 
-/// Users' numbers, as a dead letter has them.
-[[nodiscard]] std::vector<user_no> parse_recipients(std::string_view text);
-
 }  // namespace parley::store
