@@ -25,7 +25,7 @@ class Tenancy:
         self.node, self.mark = node, mark
         # Nobody listens there: what is sent is given up, until the endpoint rests.
         self.tenant = node.tenant(f"{mark} tenant", {
-            "allowed_origins": [f"https://{mark}.example"], "jwt_audience": f"{mark}-aud",
+            "allowed_origins": [f"https://{mark}.example"], "jwt_audience": f"{mark}-aud", "user_topics": [f"{mark} "],
             "webhook_url": f"http://127.0.0.1:9/{mark}", "webhook_events": ["message.created"]})
         self.id, self.backend = self.tenant.id, self.tenant.backend
         self.owner, self.member, self.outsider, self.stranger = (f"{mark}-{r}" for r in ("owner", "member", "outsider", "stranger"))
@@ -101,6 +101,10 @@ CALLS = {
     "ack": lambda w, room, message: {"body": {"room_id": room, "seq": 1}},
     "read": lambda w, room, message: {"body": {"room_id": room, "seq": 1}},
     "getPresence": lambda w, room, message: {"query": "user_ids=x"},
+    "notify": lambda w, room, message: {"body": {"topic": w.topic(), "payload": w.topic(), "targets": {"room_id": room}}},
+    "listSubscriptions": lambda w, room, message: {},
+    "subscribeTopic": lambda w, room, message: {"topic": w.topic()},
+    "unsubscribeTopic": lambda w, room, message: {"topic": w.topic()},
     "createTicket": lambda w, room, message: {},
     "disconnectUser": lambda w, room, message: {"user": "x"},
     "createTenant": lambda w, room, message: {"body": {"name": "x"}},
@@ -124,10 +128,14 @@ CALLS = {
 }
 OPEN = {"livez", "readyz", "health", "metrics", "getOpenapi", "getAsyncapi"}  # the same for everybody
 # Which of its places hold the id of a room: an operation with one is tried with each kind of room.
-IN_BODY = {"ack", "read", "sendBatch"}
+IN_BODY = {"ack", "read", "sendBatch", "notify"}
 
 
 class World:
+    def topic(self):
+        """One whose name is its tenant's own, and that users with a token may have."""
+        return f"{self.theirs.mark} topic"
+
     def victim(self):
         """A tenant that may be destroyed; not before it is needed."""
         if not self.may_destroy:
@@ -164,6 +172,8 @@ def verdict_of(operation, who, visible):
         return 400
     if operation.caller == "backend" and who.caller.kind in ("user", "token"):
         return 403
+    if operation.caller == "api_key" and who.caller.kind == "token":
+        return 403
     return None if visible else 404
 
 
@@ -191,6 +201,8 @@ def rest(run, world, people, counts):
                 message = world.theirs.message
                 world.may_destroy = who.caller.kind == "operator"
                 visible = whose == "own" and (who.sees is not None or not names_a_room)
+                if operation.id == "notify" and whose == "own":
+                    visible = who.caller.tenant is world.theirs.tenant  # the backend's right, whomever it acts for
                 if whose == "own":
                     room, message = world.theirs.fresh() if who.sees else (world.a.room, world.a.message)
                     if operation.id == "joinRoom" and who.sees:
@@ -321,7 +333,7 @@ FRAMES = {
     "subscribe": lambda room, message: ({"room_id": room}, "subscribed"),
     "unsubscribe": lambda room, message: ({"room_id": room}, "ok"),
 }
-WITHOUT_ROOM = {"ping", "presence.set", "auth", "auth.refresh"}
+WITHOUT_ROOM = {"ping", "presence.set", "auth", "auth.refresh", "notification.ack"}
 
 
 def normal_frame(frame, *sent):

@@ -25,7 +25,7 @@ CHANGES = (
      '        WWW-Authenticate: {$ref: "#/components/headers/WWW-Authenticate"}\n        X-Colour: {schema: {type: string}}\n'),
     ("a code of another status", "openapi.yaml", 'description: "CONFLICT: ', 'description: "NOT_FOUND: '),
     ("a mark on what is served", "openapi.yaml", "      operationId: listEvents\n", "      operationId: listEvents\n      x-parley-status: later\n"),
-    ("no mark on what is not", "openapi.yaml", "      x-parley-caller: backend\n      x-parley-status: later\n", "      x-parley-caller: backend\n"),
+    ("no mark on what is not", "openapi.yaml", "      x-parley-caller: operator\n      x-parley-status: later\n", "      x-parley-caller: operator\n"),
     ("another caller", "openapi.yaml", "      x-parley-caller: operator\n", "      x-parley-caller: tenant\n"),
     ("another content type", "openapi.yaml", "{application/yaml: {schema", "{text/yaml: {schema"),
     ("an operation is gone", "openapi.yaml", "  /reads:\n    post:\n", "  /reads:\n    x-post:\n"),
@@ -34,7 +34,6 @@ CHANGES = (
     ("a frame's property that nobody sends", "asyncapi.yaml", "        heartbeat_ms: {type", "        colour: {type: string}\n        heartbeat_ms: {type"),
     ("an outcome is gone", "asyncapi.yaml", "enum: [recovered, live, gap, reset, gone]", "enum: [recovered, live, gap, reset]"),
     ("a mark on a frame that is sent", "asyncapi.yaml", "pong: {name: pong,", "pong: {name: pong, x-parley-status: later,"),
-    ("no mark on a frame that is not", "asyncapi.yaml", "summary: A durable notification., x-parley-status: later,", "summary: A durable notification.,"),
     ("a client frame that the node does not know", "asyncapi.yaml", "ping: {name: ping,", "ping: {name: poke,"),
 )
 

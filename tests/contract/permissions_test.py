@@ -153,7 +153,7 @@ def callers(run, world, columns, rows, counts):
         kind = row[0]
         for who, expected in zip(columns[1:], row[1:]):
             caller = {"nobody": world.node.nobody, "operator": world.node.operator, "backend": world.tenant.backend,
-                      "user": world.tenant.user("somebody")}[who]
+                      "user": world.tenant.user("somebody"), "token": world.tenant.bearer("somebody")}[who]
             for operation in run.operations.values():
                 if operation.later or operation.caller != kind or operation.id == "openWebSocket":
                     continue
@@ -181,7 +181,7 @@ def main():
         class World:
             pass
         world = World()
-        world.node, world.tenant = node, node.tenant("permissions")
+        world.node, world.tenant = node, node.tenant("permissions", {"user_topics": ["nothing"]})
         run = Run(node, seen)
         for heading, columns, rows in tables():
             if columns[0] == "action":

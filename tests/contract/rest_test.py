@@ -71,6 +71,8 @@ def without_credential(run, world):
             run(world.tenant.backend, operation.id, 400, field="user_id", **path)
         if operation.caller == "backend":
             run(world.ann, operation.id, 403, **path)
+        if operation.caller == "api_key":
+            run(world.tenant.bearer("ann"), operation.id, 403, **path)
         if operation.caller in ("user", "tenant"):
             run(world.tenant.backend, operation.id, 400, headers={"X-User-Id": "x" * 129}, field="user_id", **path)
 
@@ -243,6 +245,47 @@ def cursors(run, world):
     run(ann, "getPresence", 400, query="user_ids=", field="user_ids")
 
 
+def notifications(run, world):
+    ann, backend, token = world.ann, world.tenant.backend, world.tenant.bearer("ann")
+    assert run(ann, "listSubscriptions", 200) == {"topics": []}
+    odd = "a/b ../\u00e9%2F"
+    for topic in ("news", odd, "news"):
+        run(ann, "subscribeTopic", 204, topic=topic)
+    assert run(ann, "listSubscriptions", 200)["topics"] == sorted(["news", odd])
+    run(ann, "subscribeTopic", 409, topic="one too many", field="topic")  # max_topics_per_user is 2 here
+    run(ann, "subscribeTopic", 400, topic="x" * 129, field="topic")
+    run(ann, "unsubscribeTopic", 400, topic="x\x01", field="topic")
+    for _ in range(2):
+        run(ann, "unsubscribeTopic", 204, topic=odd)
+    for call in ("subscribeTopic", "unsubscribeTopic"):
+        run(token, call, 403, topic="news")
+        run(token, call, 403, topic="own")
+        run(token, call, 204, topic="own/news")  # `own/` is in user_topics
+    everybody = {"topic": "news", "payload": {"a": [None]}, "targets": {"user_ids": ["bob", "ann"], "room_id": world.dm, "topic_subscribers": True}}
+    made = run(backend, "notify", 202, everybody, headers={"Idempotency-Key": "n1"})
+    assert (made["topic"], made["targets"]) == ("news", 2), made
+    key = {"Idempotency-Key": "n1"}
+    again = backend.call("POST", "/v1/notify", everybody, headers=key)
+    run.seen.answer(run.operations["notify"], again)
+    assert again.status == 202 and again.json == made and again.headers["idempotent-replayed"] == "true", again
+    run(ann, "notify", 202, {**everybody, "payload": {"a": [ None ]}}, headers=key)
+    run(backend, "notify", 409, {**everybody, "payload": {"a": []}}, headers=key)
+    run(backend, "notify", 409, {**everybody, "ttl_s": 5}, headers=key)
+    assert run(ann, "notify", 202, {"topic": "nobody's", "payload": None, "targets": {"topic_subscribers": True}})["targets"] == 0
+    assert run(backend, "notify", 202, {"topic": "t", "payload": "text", "targets": {"user_ids": ["x", "x"]}}, dialect=True)["targets"] == 1
+    some = {"user_ids": ["bob"]}
+    for body, field in (({"payload": 1, "targets": some}, "topic"), ({"topic": "", "payload": 1, "targets": some}, "topic"),
+                        ({"topic": "x" * 129, "payload": 1, "targets": some}, "topic"), ({"topic": "t", "targets": some}, "payload"),
+                        ({"topic": "t", "payload": "x" * 16383, "targets": some}, "payload"), ({"topic": "t", "payload": 1}, "targets"),
+                        ({"topic": "t", "payload": 1, "targets": {}}, "targets"),
+                        ({"topic": "t", "payload": 1, "targets": {"user_ids": [" "]}}, "targets.user_ids"),
+                        ({"topic": "t", "payload": 1, "targets": some, "ttl_s": 31536001}, "ttl_s")):
+        run(backend, "notify", 400, body, field=field)
+    run(backend, "notify", 202, {"topic": "x" * 128, "payload": "x" * 16382, "targets": some, "ttl_s": 31536000})
+    for room in (UNKNOWN, "no room"):
+        run(backend, "notify", 404, {"topic": "t", "payload": 1, "targets": {"room_id": room}}, field="targets.room_id")
+
+
 def connections(run, world):
     ann = world.ann
     run(ann, "openWebSocket", 426)
@@ -263,6 +306,8 @@ def connections(run, world):
 
     upgrade(ann, 101)
     upgrade(ann, 400, query="sync=never")
+    upgrade(ann, 101, query="notifications=ack")
+    upgrade(ann, 400, query="notifications=no")
     upgrade(world.tenant.backend, 401)
     upgrade(ann, 403, headers={"Origin": "https://elsewhere.example"})
     kept = []
@@ -531,6 +576,7 @@ SECURITY = {
              {"tenantKeyBearer", "actingUserQuery"}, {"userToken"}],
 }
 SECURITY["tenant"] = SECURITY["backend"] + SECURITY["user"]
+SECURITY["api_key"] = [one for one in SECURITY["tenant"] if one != {"userToken"}]
 
 
 def security(documents):
@@ -572,15 +618,15 @@ def life(seen):
     """Two nodes and everything that is called on them: (calls, operations that are not there yet, exit status)."""
     documents = seen.documents
     with Node(ws_max_unauthenticated=1, default_rate_limit=1_000_000, webhook_allow_private="true", retry_max_attempts=1,
-              offline_after="100ms", offline_webhook_max_members=2) as node:
+              offline_after="100ms", offline_webhook_max_members=2, max_topics_per_user=2) as node:
         seen.rated = not is_later(documents.openapi["components"]["headers"]["X-RateLimit-Limit"])
         world = World()
-        world.node, world.tenant = node, node.tenant("contract")
+        world.node, world.tenant = node, node.tenant("contract", {"user_topics": ["own/"]})
         for name in ("ann", "bob", "cid", "dan", "eve"):
             setattr(world, name, world.tenant.user(name))
         run = Run(node, seen)
         security(seen.documents)
-        for part in (without_credential, rooms, members, messages, batches, cursors, connections, the_node, credentials, tenants,
+        for part in (without_credential, rooms, members, messages, batches, cursors, notifications, connections, the_node, credentials, tenants,
                      webhooks, limits, every_path):
             part(run, world)
         later = not_yet(run, world)

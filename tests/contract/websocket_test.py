@@ -124,11 +124,27 @@ def cursors(world, ann, bob):
     ann.ask("ping", "pong")
     ann.ask("auth", "CONFLICT", token="x")
     ann.ask("auth.refresh", "AUTHENTICATION_ERROR", token="x")
-    notification = "ok" if "notification.ack" not in world.documents.later_frames else "VALIDATION_ERROR"
-    ann.ask("notification.ack", notification, notification_id=UNKNOWN)
     for text in ("", "[]", "7", "{", '{"type":"ping","type":"ping"}', '{"type":"nothing"}', '{"type":7}', "{}"):
         ann.socket.send(text)
         assert ann.until("error")["code"] == "VALIDATION_ERROR"
+
+
+def notifications(world, ann, bob):
+    backend = world.tenant.backend
+
+    def notify(targets, payload):
+        return backend.call("POST", "/v1/notify", {"topic": "t", "payload": payload, "targets": targets}).json["notification_id"]
+
+    made = notify({"room_id": world.room}, {"for": ["all"]})
+    for talk in (ann, bob):
+        frame = talk.until("notification", notification_id=made)
+        assert (frame["topic"], frame["payload"]) == ("t", {"for": ["all"]}), frame
+    ann.ask("notification.ack", "ok", notification_id=made)
+    ann.ask("notification.ack", "ok", notification_id=UNKNOWN)
+    ann.ask("notification.ack", "VALIDATION_ERROR", notification_id="x")
+    for payload in ("text", None, 0):
+        made = notify({"user_ids": ["ann"]}, payload)
+        assert ann.until("notification", notification_id=made)["payload"] == payload
 
 
 def syncs(world):
@@ -268,6 +284,7 @@ def life(seen):
         with Talk(world, world.ann) as ann, Talk(world, world.bob) as bob:
             entries(world, ann, bob)
             cursors(world, ann, bob)
+            notifications(world, ann, bob)
             syncs(world)
             comings_and_goings(world, ann, bob)
         closing(world)

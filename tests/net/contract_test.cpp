@@ -85,6 +85,8 @@ std::string name_of(net::who_may who) {
       return "user";
     case net::who_may::backend:
       return "backend";
+    case net::who_may::api_key:
+      return "api_key";
   }
   return {};
 }
