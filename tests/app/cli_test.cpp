@@ -39,6 +39,11 @@ TEST_SUITE("SPEC 7 the command line") {
                                                {"tenant", "--help"},
                                                {"tenant", "create", "--help"},
                                                {"tenant", "list", "--help"},
+                                               {"webhook", "--help"},
+                                               {"webhook", "list", "--help"},
+                                               {"webhook", "test", "--help"},
+                                               {"webhook", "replay", "--help"},
+                                               {"webhook", "dead-letters", "--help"},
                                                {"verify", "--help"},
                                                {"config", "--help"},
                                                {"config", "check", "--help"},
@@ -60,14 +65,20 @@ TEST_SUITE("SPEC 7 the command line") {
   }
 
   TEST_CASE("a mistake in the command line is status 2") {
-    for (const std::vector<std::string>& arguments :
-         std::vector<std::vector<std::string>>{{},
-                                               {"nonsense"},
-                                               {"serve", "--nonsense"},
-                                               {"serve", "stray"},
-                                               {"tenant"},
-                                               {"tenant", "create"},
-                                               {"serve", "--set"}}) {
+    for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+             {},
+             {"nonsense"},
+             {"serve", "--nonsense"},
+             {"serve", "stray"},
+             {"tenant"},
+             {"tenant", "create"},
+             {"webhook"},
+             {"webhook", "test"},
+             {"webhook", "replay"},
+             {"webhook", "replay", "t"},
+             {"webhook", "replay", "t", "--until", "x"},
+             {"webhook", "replay", "t", "--since", "x", "--dead-letters"},
+             {"serve", "--set"}}) {
       const auto r = cli(arguments);
       CHECK(r.status == 2);
       CHECK_FALSE(r.err.empty());
@@ -155,6 +166,25 @@ TEST_SUITE("SPEC 7 the command line") {
     CHECK(json::parse(verified.out)["clean"] == true);
     CHECK(json::parse(verified.out)["tenants"] == 2);
     CHECK(has(cli({"verify", "--database", database}).out, "clean"));
+  }
+
+  TEST_CASE("webhooks are a running node's: without one the commands say so") {
+    const std::map<std::string, std::string> key{{"PARLEY_MASTER_API_KEY", "0123456789abcdef"}};
+    for (const std::vector<std::string>& arguments :
+         std::vector<std::vector<std::string>>{{"webhook", "list"},
+                                               {"webhook", "test", "tenant_0"},
+                                               {"webhook", "replay", "tenant_0", "--dead-letters"},
+                                               {"webhook", "dead-letters", "tenant_0"}}) {
+      auto asked = arguments;
+      asked.insert(asked.end(), {"--url", "http://127.0.0.1:1"});
+      const auto nobody = cli(asked, key);
+      CAPTURE(nobody.err);
+      CHECK(nobody.status == 1);
+      CHECK(nobody.out.empty());
+      CHECK(has(nobody.err, "no answer from http://127.0.0.1:1"));
+      CHECK(has(nobody.err, "told by the running node"));
+      CHECK(cli(asked).status == 2);  // no master key
+    }
   }
 
   TEST_CASE("asking a node needs its master key, and somebody who answers") {

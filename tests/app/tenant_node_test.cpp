@@ -109,6 +109,51 @@ TEST_SUITE("SPEC 7 the CLI beside a running node") {
     CHECK(node.backend(second).get("/v1/rooms").status == 200);
   }
 
+  TEST_CASE("a webhook is listed, tried and replayed; one that takes nothing is status 1") {
+    node_setup setup;
+    setup.config["webhook_allow_private"] = "true";
+    running_node node{setup};
+    const beside cli{node};
+    CHECK(cli.asked({"webhook", "list", "--json"})["webhooks"].empty());
+    // A port that nobody can listen on.
+    const auto tenant = node.create_tenant(
+        "acme", {{"webhook_url", "http://127.0.0.1:1/hook"}, {"webhook_events", {"room.created"}}});
+    const auto other = node.create_tenant("other");
+
+    const auto listed = cli.asked({"webhook", "list", "--json"})["webhooks"];
+    REQUIRE(listed.size() == 1);
+    CHECK(listed[0]["tenant_id"] == tenant.tenant_id);
+    CHECK(listed[0]["events"] == json{"message.offline", "room.created"});
+    const auto table = cli({"webhook", "list"});
+    CHECK(table.status == 0);
+    CHECK(has(table.out, "TENANT"));
+    CHECK(has(table.out, tenant.tenant_id + "  active"));
+    CHECK(has(table.out, "http://127.0.0.1:1/hook"));
+
+    const auto tested = cli({"webhook", "test", tenant.tenant_id});
+    CHECK(tested.status == 1);
+    CHECK(tested.out.empty());
+    CHECK(has(tested.err, "not delivered to http://127.0.0.1:1/hook after "));
+    CHECK(has(tested.err, ": connection refused"));
+    const auto report = cli({"webhook", "test", tenant.tenant_id, "--json"});
+    CHECK(report.status == 1);
+    CHECK(json::parse(report.out)["delivered"] == false);
+    CHECK(json::parse(report.out)["status"].is_null());
+
+    const auto replayed =
+        cli({"webhook", "replay", tenant.tenant_id, "--since", "2026-01-31T12:00:00Z"});
+    CHECK(replayed.status == 0);
+    CHECK(has(replayed.out, "replaying to http://127.0.0.1:1/hook"));
+    CHECK(has(cli({"webhook", "replay", tenant.tenant_id, "--since", "yesterday"}).err,
+              "since must be a time"));
+    CHECK(cli.asked({"webhook", "dead-letters", tenant.tenant_id})["failed_webhooks"].empty());
+    for (const auto* command : {"test", "dead-letters"})
+      CHECK(has(cli({"webhook", command, "tenant_0"}).err, "no such tenant"));
+    const auto none = cli({"webhook", "test", other.tenant_id});
+    CHECK(none.status == 1);
+    CHECK(has(none.err, "no such webhook"));
+  }
+
   TEST_CASE("a tenant is disabled, enabled, deleted") {
     running_node node;
     const auto tenant = node.create_tenant("acme");
