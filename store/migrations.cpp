@@ -300,7 +300,7 @@ CREATE TABLE notifications(
 CREATE UNIQUE INDEX notifications_by_id ON notifications(tenant_no, notification_id);
 CREATE INDEX notifications_by_time ON notifications(expires_at) WHERE state = 1;
 CREATE INDEX notifications_of_rooms
-  ON notifications(tenant_no, room_no, notification_no, created_at, expires_at)
+  ON notifications(tenant_no, room_no, notification_no, created_at, expires_at, state)
   WHERE room_no IS NOT NULL AND state = 1;
 CREATE INDEX notifications_done ON notifications(created_at) WHERE state = 2;
 

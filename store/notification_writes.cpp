@@ -58,8 +58,9 @@ notification_writes::notification_writes(connection& db, user_names& users, room
                               "FROM notifications n LEFT JOIN rooms r ON r.room_no = n.room_no "
                               "AND r.deleted_at IS NULL WHERE n.notification_no = ? "
                               "AND n.state = 1"}),
+      // CROSS: by the room, never through all memberships of the tenant.
       lacking_member_(
-          db, lazily{"SELECT 1 FROM room_members i JOIN room_members m ON m.tenant_no = ?1 "
+          db, lazily{"SELECT 1 FROM room_members i CROSS JOIN room_members m ON m.tenant_no = ?1 "
                      "AND m.user_no = i.user_no AND m.room_no = ?2 AND m.joined_at <= ?3 "
                      "WHERE i.room_no = ?2 AND NOT EXISTS (SELECT 1 FROM notification_acks a "
                      "WHERE a.notification_no = ?4 AND a.user_no = i.user_no) LIMIT 1"}),
