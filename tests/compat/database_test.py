@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """ChatAPI's tables, as views of the database: for scripts that read the file."""
 import hashlib
+import json
 import re
 import sqlite3
 
@@ -15,6 +16,8 @@ COLUMNS = {
     "messages": "message_id tenant_id chatroom_id sender_id seq content meta created_at",
     "delivery_state": "tenant_id user_id chatroom_id last_ack updated_at",
     "undelivered_messages": "id tenant_id user_id chatroom_id message_id seq attempts created_at last_attempt_at",
+    "notifications": "notification_id tenant_id topic payload created_at status attempts last_attempt_at",
+    "notification_subscriptions": "id tenant_id subscriber_id topic endpoint metadata created_at",
 }
 
 
@@ -89,14 +92,31 @@ def what_nobody_has_acked_yet_is_shown(s):
     true(("bob", 2) in found and ("bob", 1) not in found, found)
 
 
-@line("db-notifications-01", later=True)
-def there_is_no_table_of_notifications(s):
+@line("db-notifications-01")
+def notifications_are_shown(s):
     chat(s)
-    for table in ("notifications", "notification_subscriptions"):
-        file = sqlite3.connect(f"file:{s.single.directory}/data/parley.db?mode=ro", uri=True)
-        found = file.execute("SELECT name FROM sqlite_master WHERE name IN (?, ?)", (table, f"chatapi_{table}")).fetchall()
-        file.close()
-        equal(found, [])
+    waiting, had = (s.alice.notify("news", {"n": n}, {"user_ids": [user]}).json["notification_id"]
+                    for n, user in enumerate(("dora", "carol")))
+    carol = s.alice.as_user("carol").connect()
+    carol.wait_for("notification", notification_id=had)
+    carol.send("notification.ack", notification_id=had, request_id="r1")
+    carol.wait_for("ok", request_id="r1")
+    found = {row["notification_id"]: row for row in rows(s, "notifications")}
+    equal([found[one]["status"] for one in (waiting, had)], ["pending", "delivered"])
+    row = found[waiting]
+    equal((row["tenant_id"], row["topic"], json.loads(row["payload"]), row["attempts"], row["last_attempt_at"]),
+          (s.made["tenant_id"], "news", {"n": 0}, 0, None))
+    true(DATE_TIME.match(row["created_at"]), row["created_at"])
+
+
+@line("db-notifications-02")
+def subscriptions_are_shown(s):
+    chat(s)
+    equal(s.alice.request("PUT", "/subscriptions/news").status, 204)
+    (row,) = rows(s, "notification_subscriptions")
+    true(DATE_TIME.match(row.pop("created_at")), row)
+    equal(row, {"id": 1, "tenant_id": s.made["tenant_id"], "subscriber_id": "alice", "topic": "news",
+                "endpoint": None, "metadata": None})
 
 
 if __name__ == "__main__":
