@@ -30,13 +30,13 @@ class Delivery:
         self.headers, self.body, self.at = headers, body, time.time()
         self.id = headers.get("webhook-id", "")
         self.problems = []
+        self.json, self.data = {}, {}
         try:
-            self.json = json.loads(body)
-        except ValueError:
-            self.json = {}
-            self.problems.append(f"the body is not JSON: {body[:200]!r}")
+            self.json = dict(json.loads(body))
+            self.data = dict(self.json.get("data", {}))
+        except (ValueError, TypeError):
+            self.problems.append(f"the body is no event: {body[:200]!r}")
         self.type = self.json.get("type") or self.json.get("event")
-        self.data = self.json.get("data", {})
         self.message = self.data.get("message") or self.json.get("message") or {}
         if method != "POST":
             self.problems.append(f"{method} instead of POST")
