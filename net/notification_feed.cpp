@@ -96,6 +96,10 @@ bool notification_feed::try_send(connection_ref c, feed& f, const uuid& id, cons
     return false;
   }
   ports_.send(c, frame);
+  if (!f.explicit_acks && !f.unwritten) {
+    f.unwritten = true;
+    unwritten_.push_back(c);
+  }
   auto& times = sent_[f.user.tenant][id];
   if (++times == 1) ++sent_waiting_;
   return true;
@@ -372,11 +376,15 @@ void notification_feed::heard(connection_ref c) {
   if (feeds_.empty()) return;
   const auto it = feeds_.find(c);
   if (it == feeds_.end() || it->second.explicit_acks || it->second.unacked.empty()) return;
-  if (!ports_.is_written(c)) return;
-  const auto user = it->second.user;
-  const auto had = std::exchange(it->second.unacked, {});
+  auto& f = it->second;
+  if (ports_.is_written(c)) f.written = f.sent;
+  const auto user = f.user;
+  const auto end = std::find_if(f.unacked.begin(), f.unacked.end(),
+                                [&](const owed& one) { return one.no > f.written; });
+  const std::vector<owed> had(f.unacked.begin(), end);
+  f.unacked.erase(f.unacked.begin(), end);
   for (const auto& one : had) acknowledge(user, one.id, true);
-  want(c, it->second);
+  want(c, f);
   run();
   settle(c);
 }
@@ -437,6 +445,15 @@ void notification_feed::on(call_no call, const actors::read_result& answer) {
 
 void notification_feed::tick(mono_time now) {
   now_ = now;
+  // A busy connection's queue may happen to hold something whenever its client is heard.
+  std::erase_if(unwritten_, [&](connection_ref c) {
+    const auto it = feeds_.find(c);
+    if (it == feeds_.end()) return true;
+    if (!ports_.is_written(c)) return false;
+    it->second.written = it->second.sent;
+    it->second.unwritten = false;
+    return true;
+  });
   auto acks = std::exchange(acks_, {});
   for (auto& [user, ids] : acks) ports_.acknowledged(user, std::move(ids));
   if (now_ >= sent_due_ || sent_waiting_ >= sent_rows_max) {

@@ -136,8 +136,10 @@ class notification_feed {
     bool behind = false;        ///< there may be more behind `looked`
     bool again = false;         ///< something unacknowledged is due
     bool blocked = false;       ///< on its connection's bound
+    bool unwritten = false;     ///< in unwritten_
     notification_no looked;     ///< up to here everything was sent, or is not for it
     notification_no sent;       ///< the last that was
+    notification_no written;    ///< up to here all has left the node, as far as was looked
     notification_no shown;      ///< the newest that it was not sent at once
     mono_time timer{};          ///< in timers_; none: not set
     std::vector<owed> unacked;  ///< ascending
@@ -198,6 +200,7 @@ class notification_feed {
   std::deque<connection_ref> due_;     ///< want to read
   std::vector<connection_ref> retry_;  ///< their read failed
   std::vector<tenant_no> retry_members_;
+  std::vector<connection_ref> unwritten_;  ///< implicit ones whose `written` may be behind
   std::set<std::pair<mono_time, connection_ref>> timers_;
   std::unordered_map<user_key, std::vector<uuid>> acks_;  ///< not handed over yet
   std::unordered_map<tenant_no, std::unordered_map<uuid, std::uint32_t>> sent_;  ///< likewise

@@ -511,6 +511,19 @@ TEST_SUITE("SPEC 5 notifications are acknowledged") {
     CHECK(g.acks.size() == 1);
   }
 
+  TEST_CASE("what has left the node counts, though something later has not") {
+    gate g;
+    g.connects(1, "ann", false);
+    g.notifies({"ann"});
+    g.passes(100ms);
+    g.devices.at(1).is_unwritten = true;
+    g.notifies({"ann"});
+    g.hears(1);
+    g.passes(100ms);
+    CHECK(g.acks == handed_over{{"ann", {1}}});
+    CHECK(g.it.unacknowledged() == 1);
+  }
+
   TEST_CASE("with notifications=ack only by their id; others of the user's devices have it, too") {
     gate g;
     g.connects(1, "ann", false, true);
