@@ -12,7 +12,7 @@ namespace {
 
 /// A `webhook_url` to which this node would send nothing is refused when it is set, not event by event.
 std::optional<error> wrong_webhook(const gateway_loop& g, const std::string& config) {
-  const auto values = nlohmann::json::parse(config);
+  const auto values = nlohmann::json::parse(config, nullptr, false);
   const auto url = values.find("webhook_url");
   if (url == values.end()) return std::nullopt;
   const auto target =
