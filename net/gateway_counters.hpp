@@ -102,6 +102,12 @@ struct gateway_counters {
   tally ephemerals_behind;
   tally ephemerals_full;
   tally ephemerals_budget;
+  tally notifications_sent;
+  tally notifications_again;
+  tally notification_connections;
+  tally notification_pages;
+  tally notification_room_pages;
+  tally notification_overflows;
 
   // The parts' own.
   const http_counters* http = nullptr;

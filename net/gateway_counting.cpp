@@ -133,6 +133,13 @@ void gateway_loop::show_counters() {
   c.ephemerals_behind = e.dropped_behind;
   c.ephemerals_full = e.dropped_full;
   c.ephemerals_budget = e.dropped_budget;
+  const auto& n = notifications_.counters();
+  c.notifications_sent = n.sent;
+  c.notifications_again = n.sent_again;
+  c.notification_connections = notifications_.size();
+  c.notification_pages = n.pages;
+  c.notification_room_pages = n.room_pages;
+  c.notification_overflows = n.overflows;
 }
 
 }  // namespace parley::net

@@ -565,6 +565,33 @@ constexpr row table[]{
      [](const scrape& s, sink& out) {
        out.value(static_cast<double>(s.node.gauges.notifications_acknowledged.load()));
      }},
+    {{"parley_notifications_sent_frames_total", counter,
+      "Frames of notifications: the first to a connection, and those for want of an "
+      "acknowledgement."},
+     [](const scrape& s, sink& out) {
+       out.value(s.sum([](const gateway_counters& g) { return g.notifications_sent.value(); }),
+                 {{"kind", "first"}});
+       out.value(s.sum([](const gateway_counters& g) { return g.notifications_again.value(); }),
+                 {{"kind", "again"}});
+     }},
+    {{"parley_notifications_owing_connections", gauge,
+      "Connections of which more is remembered than that they get notifications."},
+     [](const scrape& s, sink& out) {
+       out.value(s.sum([](const gateway_counters& g) { return g.notification_connections.value(); }));
+     }},
+    {{"parley_notifications_reads_total", counter,
+      "Pages that gateways have read: what waits for a user, members of a room."},
+     [](const scrape& s, sink& out) {
+       out.value(s.sum([](const gateway_counters& g) { return g.notification_pages.value(); }),
+                 {{"of", "user"}});
+       out.value(s.sum([](const gateway_counters& g) { return g.notification_room_pages.value(); }),
+                 {{"of", "room"}});
+     }},
+    {{"parley_notifications_rereads_total", counter,
+      "Times that all connections of a tenant were made to read, as too much was shown at once."},
+     [](const scrape& s, sink& out) {
+       out.value(s.sum([](const gateway_counters& g) { return g.notification_overflows.value(); }));
+     }},
     {{"parley_notifications_expired_total", counter,
       "Notifications that a user did not receive in time, counted by user."},
      [](const scrape& s, sink& out) {
