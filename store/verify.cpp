@@ -105,6 +105,42 @@ constexpr rule rules[] = {
      "AND m.user_no = d.user_no AND m.room_no = d.room_no WHERE m.user_no IS NULL"},
     {"SELECT 'room ' || room_no || ' is a dm without its pair' FROM rooms WHERE type = 1 "
      "AND dm_key IS NULL"},
+    // Webhooks: who is told, how far the log is read for them, what waits. Rows that are to be dropped, and those of a tenant
+    // that is deleted, are nobody's.
+    {"SELECT 'the reader `' || name || '` stands at ' || id || ', beyond the log' "
+     "FROM reader_positions WHERE id > coalesce((SELECT last_id FROM commits ORDER BY no DESC "
+     "LIMIT 1), 0)"},
+    {"SELECT 'the reader of offline stands at ' || o.id || ', beyond that of events at ' || e.id "
+     "FROM reader_positions o JOIN reader_positions e ON e.name = 'events' "
+     "WHERE o.name = 'offline' AND o.id > e.id"},
+    {"SELECT 'there are endpoints, and no reader `' || n.name || '`' FROM (SELECT 'events' AS name "
+     "UNION ALL SELECT 'offline') n WHERE EXISTS(SELECT 1 FROM endpoint_state) "
+     "AND NOT EXISTS(SELECT 1 FROM reader_positions p WHERE p.name = n.name)"},
+    {"SELECT 'tenant ' || t.tenant_no || ': its endpoint is not what its configuration says' "
+     "FROM tenants t LEFT JOIN endpoint_state e ON e.tenant_no = t.tenant_no "
+     "WHERE t.deleted_at IS NULL AND e.url IS NOT nullif(t.config ->> '$.webhook_url', '')"},
+    {"SELECT 'the endpoint of tenant ' || e.tenant_no || ' has no tenant' FROM endpoint_state e "
+     "LEFT JOIN tenants t ON t.tenant_no = e.tenant_no AND t.deleted_at IS NULL "
+     "WHERE t.tenant_no IS NULL"},
+    {"SELECT 'tenant ' || e.tenant_no || ': ' || e.queued || ' events are said to wait, ' || "
+     "count(o.outbox_no) || ' do' FROM endpoint_state e LEFT JOIN outbox_chores c "
+     "ON c.tenant_no = e.tenant_no AND c.chore = 1 LEFT JOIN outbox o "
+     "ON o.tenant_no = e.tenant_no AND o.outbox_no > coalesce(c.upto, 0) GROUP BY e.tenant_no "
+     "HAVING count(o.outbox_no) <> e.queued"},
+    {"SELECT 'event ' || o.outbox_no || ' waits for no endpoint' FROM outbox o "
+     "LEFT JOIN endpoint_state e ON e.tenant_no = o.tenant_no LEFT JOIN outbox_chores c "
+     "ON c.tenant_no = o.tenant_no AND c.chore = 1 LEFT JOIN tenants t "
+     "ON t.tenant_no = o.tenant_no AND t.deleted_at IS NULL WHERE e.tenant_no IS NULL "
+     "AND t.tenant_no IS NOT NULL AND o.outbox_no > coalesce(c.upto, 0)"},
+    {"SELECT 'event ' || outbox_no || ' has a place or an entry beyond the log' FROM outbox "
+     "WHERE max(place, log_id) > coalesce((SELECT last_id FROM commits ORDER BY no DESC LIMIT 1), "
+     "0)"},
+    {"SELECT 'event ' || o.outbox_no || ' is in the lane of another room than its entry' "
+     "FROM outbox o JOIN messages m ON m.id = o.log_id WHERE o.log_id > 0 "
+     "AND (m.room_no <> o.lane OR m.tenant_no <> o.tenant_no)"},
+    {"SELECT 'dead letter ' || dead_no || ' tells of nothing' FROM dead_letters "
+     "WHERE kind NOT IN (1, 2, 3) OR (kind IN (1, 2) AND event_id IS NULL) "
+     "OR (kind = 3 AND notification_no IS NULL)"},
 };
 
 class verifier {
