@@ -141,6 +141,28 @@ constexpr rule rules[] = {
     {"SELECT 'dead letter ' || dead_no || ' tells of nothing' FROM dead_letters "
      "WHERE kind NOT IN (1, 2, 3) OR (kind IN (1, 2) AND event_id IS NULL) "
      "OR (kind = 3 AND notification_no IS NULL)"},
+    // Notifications: their rows belong to one, and each state has what it should.
+    {"SELECT 'notification ' || p.notification_no || ' waits for user ' || p.user_no || "
+     "', and is not there' FROM notification_pending p LEFT JOIN notifications n "
+     "ON n.notification_no = p.notification_no AND n.tenant_no = p.tenant_no "
+     "WHERE n.notification_no IS NULL"},
+    {"SELECT 'notification ' || a.notification_no || ' is acknowledged by user ' || a.user_no || "
+     "', and is not there' FROM notification_acks a LEFT JOIN notifications n "
+     "ON n.notification_no = a.notification_no WHERE n.notification_no IS NULL"},
+    {"SELECT 'notification ' || notification_no || ' has no such state, or not the payload of it' "
+     "FROM notifications WHERE state NOT IN (1, 2, 3) OR (state = 2) <> (payload IS NULL)"},
+    {"SELECT 'notification ' || n.notification_no || ' waits for nobody' FROM notifications n "
+     "JOIN tenants t ON t.tenant_no = n.tenant_no AND t.deleted_at IS NULL WHERE n.state = 1 "
+     "AND n.room_no IS NULL AND NOT EXISTS(SELECT 1 FROM notification_pending p "
+     "WHERE p.notification_no = n.notification_no)"},
+    {"SELECT 'notification ' || n.notification_no || ' is dead, and no dead letter says so' "
+     "FROM notifications n JOIN tenants t ON t.tenant_no = n.tenant_no AND t.deleted_at IS NULL "
+     "WHERE n.state = 3 AND n.notification_no NOT IN (SELECT notification_no FROM dead_letters "
+     "WHERE notification_no IS NOT NULL)"},
+    {"SELECT 'dead letter ' || d.dead_no || ' is of a notification that is not dead' "
+     "FROM dead_letters d JOIN tenants t ON t.tenant_no = d.tenant_no AND t.deleted_at IS NULL "
+     "LEFT JOIN notifications n ON n.notification_no = d.notification_no AND n.state = 3 "
+     "AND n.tenant_no = d.tenant_no WHERE d.kind = 3 AND n.notification_no IS NULL"},
 };
 
 class verifier {

@@ -814,6 +814,44 @@ TEST_SUITE("SPEC 6 notifications past their time are dead letters") {
   }
 }
 
+TEST_SUITE("SPEC 7 parley verify looks at notifications") {
+  TEST_CASE(
+      "a row without its notification, a state without what belongs to it: each is a problem") {
+    for (const char* sql : {
+             "DELETE FROM notifications WHERE notification_no = 1",
+             "UPDATE notification_pending SET tenant_no = 2 WHERE notification_no = 1",
+             "DELETE FROM notification_pending WHERE notification_no = 1",
+             "UPDATE notification_acks SET notification_no = 99",
+             "UPDATE notifications SET payload = NULL WHERE notification_no = 1",
+             "UPDATE notifications SET payload = '1' WHERE state = 2",
+             "UPDATE notifications SET state = 4 WHERE notification_no = 1",
+             "UPDATE notifications SET state = 1 WHERE state = 3",
+             "DELETE FROM dead_letters",
+             "UPDATE dead_letters SET notification_no = 1",
+         }) {
+      INFO(std::string{sql});
+      with_notifications s;
+      s.begin();
+      const auto room = s.make_room(s.tenant, {"ann"_user, "bob"_user});
+      s.make(s.one_for({"ann"_user, "bob"_user}));
+      s.ack("ann", {s.make(s.one_for({}, room.info.id)).id});
+      s.make(s.one_for_subscribers());
+      s.make(s.one_for({"ann"_user}, {}, 1s));
+      s.pass(1s);
+      s.check_clean();
+      s.close();
+      {
+        connection db{{.file = s.options.file.string()}};
+        db.execute_or_throw(sql);
+        CHECK(db.total_changes() > 0);
+      }
+      const auto report = verify_sqlite(s.options.file);
+      REQUIRE(report);
+      CHECK(!report->problems.empty());
+    }
+  }
+}
+
 TEST_SUITE("SPEC 4 subscriptions to topics") {
   TEST_CASE_FIXTURE(with_notifications,
                     "topics are kept once each, up to a bound, and are a user's own") {
