@@ -100,7 +100,10 @@ bool group_commit::fill(std::size_t& rows) {
     executed_.push_back(queue_.pop());
     rows += rows_of(executed_.back());
     bytes += bytes_of(executed_.back());
+    const auto notified = notified_.size();
     if (!execute(executed_.back())) return false;
+    // Only the store knows how many subscribe.
+    if (notified_.size() > notified) rows += notified_.back().made.users.size();
   }
   while (!cursors_.empty() && rows < all - for_outbox - for_last) {
     const auto moves = cursors_.pop();
@@ -185,7 +188,9 @@ std::size_t group_commit::bytes_of(const item& m) {
     return small_item_bytes * (1 + (*c)->room.members.size());
   if (const auto* n = std::get_if<create_notification_ptr>(&m)) {
     const auto& made = (*n)->notification;
-    return small_item_bytes * (1 + made.users.size()) + made.payload.value.size();
+    // Subscribers may be thousands: one a turn.
+    const auto subscribers = made.topic_subscribers ? limits::commit_turn_bytes : 0;
+    return small_item_bytes * (1 + made.users.size()) + made.payload.value.size() + subscribers;
   }
   return small_item_bytes;
 }
