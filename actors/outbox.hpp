@@ -281,6 +281,7 @@ class outbox {
   bool read_page(endpoint& e);
   [[nodiscard]] bool may_load(const endpoint& e, mono_time now) const;
   [[nodiscard]] bool has_budget(const endpoint& e) const;
+  void fit(outbox_posts& page, const endpoint& e) const;
   void on_page(const pending_read& asked, call_no call, const read_result& answer);
   void send();
   [[nodiscard]] bool may_send(const endpoint& e, mono_time now) const;

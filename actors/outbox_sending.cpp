@@ -118,18 +118,43 @@ void outbox::on_page(const pending_read& asked, call_no call, const read_result&
     return;
   }
   keep_earlier(e.round_next_at, page->next_at);
+  auto taken = *page;
+  fit(taken, e);
+  const bool end = taken.end;
+  const auto after = taken.after;
   // One that does not reach the end may end within a lane.
-  e.lanes.take(*page, now, asked.per_lane, !page->end);
+  e.lanes.take(std::move(taken), now, asked.per_lane, !end);
   count_bytes(e);
-  if (page->end || page->after <= e.cursor) {
+  if (end) {
     e.in_round = false;
     wake(e, now + recheck_pause);
     if (e.round_next_at) wake(e, *e.round_next_at);
-  } else {
-    e.cursor = page->after;
+  } else if (after > e.cursor) {
+    e.cursor = after;
+  } else {  // nothing of it had room
+    e.pages_at = now + retry_pause;
+    wake(e, e.pages_at);
   }
   send_turn(e);
   read_turn(e);
+}
+
+/// A body may be much longer than the reader has counted (escapes): what is over the bounds is left to a later page. One
+/// row always fits where there is none.
+void outbox::fit(outbox_posts& page, const endpoint& e) const {
+  auto of_endpoint = e.lanes.bytes();
+  auto of_all = loaded_bytes_;
+  for (std::size_t at = 0; at < page.items.size(); ++at) {
+    const auto size = endpoint_lanes::size_of(page.items[at]);
+    of_endpoint += size;
+    of_all += size;
+    const bool first = at == 0 && e.lanes.posts() == 0;
+    if (first || (of_endpoint <= bounds_.endpoint_bytes && of_all <= bounds_.bytes)) continue;
+    page.after = at == 0 ? e.cursor : page.items[at - 1].lane;
+    page.end = false;
+    page.items.resize(at);
+    return;
+  }
 }
 
 // ---- requests -----------------------------------------------------------------------------------------------------
