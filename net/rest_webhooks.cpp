@@ -13,8 +13,8 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-json or_null(const std::string& text) { return text.empty() ? json{nullptr} : json{text}; }
-json or_null(const std::optional<utc_time>& t) { return t ? json{to_rfc3339(*t)} : json{nullptr}; }
+json or_null(const std::string& text) { return text.empty() ? json(nullptr) : json(text); }
+json or_null(const std::optional<utc_time>& t) { return t ? json(to_rfc3339(*t)) : json(nullptr); }
 
 json events_of(event_mask events) {
   auto out = json::array();
@@ -113,7 +113,7 @@ gateway_loop::response rest_test_webhook(gateway_loop& g, gateway_loop::request_
   json body{{"url", without_user(report->url)},
             {"event_id", report->event_id},
             {"delivered", report->failure.empty()}};
-  body["status"] = report->status == 0 ? json{nullptr} : json{report->status};
+  body["status"] = report->status == 0 ? json(nullptr) : json(report->status);
   body["error"] = or_null(report->failure);
   body["took_ms"] = report->took.count();
   co_return json_response(200, body.dump());
