@@ -670,7 +670,8 @@ class history {
       look();
     }
     settles(false);
-    // Whatever waits is on every connection that is open, or its window is full.
+    // Whatever waits is on every connection that must acknowledge, or as much of it as it may have. (On the others what
+    // was acknowledged elsewhere may take its place until they say something.)
     for (const auto& [c, d] : g_.devices) {
       std::size_t missing = 0;
       std::size_t outstanding = 0;
@@ -680,7 +681,7 @@ class history {
       }
       CAPTURE(c);
       CAPTURE(outstanding);
-      if (missing > 0) CHECK(outstanding >= options().page);
+      if (missing > 0 && d.explicit_acks) CHECK(outstanding == options().page);
     }
     settles(true);
     for (const auto& n : g_.all) {
@@ -810,13 +811,13 @@ class history {
   void settles(bool acknowledging) {
     g_.readers_full = false;
     while (shown_ < g_.all.size()) shows_one();
-    for (int round = 0; round < 100; ++round) {
+    for (int round = 0; round < 40; ++round) {
       for (auto& [c, d] : g_.devices) {
         if (d.is_slow) g_.drains(c);
       }
       if (early_) answers();
       g_.answers();
-      g_.passes(100ms);
+      g_.passes(acknowledging ? 100ms : 5s);
       look();
       for (auto& [c, d] : g_.devices) {
         if (!acknowledging) break;
@@ -843,7 +844,7 @@ class history {
 TEST_SUITE("SPEC 6 notifications, whatever happens") {
   TEST_CASE(
       "each comes to each connection once and in order, and again elsewhere until acknowledged") {
-    tests::for_each_seed(300, [](std::uint64_t seed) { history{seed}.runs(); });
+    tests::for_each_seed(100, [](std::uint64_t seed) { history{seed}.runs(); });
   }
 }
 
