@@ -16,11 +16,11 @@ using json = nlohmann::ordered_json;
 /// An id as it is shown: a change needs to know whose it is, and the path names no tenant.
 constexpr char between_tenant_and_id = '.';
 
-json or_null(const std::string& text) { return text.empty() ? json{nullptr} : json{text}; }
+json or_null(const std::string& text) { return text.empty() ? json(nullptr) : json(text); }
 
 template <class Id>
 json id_or_null(const std::optional<Id>& id) {
-  return id ? json{id->id.to_string()} : json{nullptr};
+  return id ? json(id->id.to_string()) : json(nullptr);
 }
 
 /// ChatAPI's names and more (CHATAPI 7, 9 row 25), in the order of its documents.
@@ -35,15 +35,15 @@ json shown(const tenant_id& tenant, const store::dead_letter& d) {
     out["event_id"] = d.event_id;
     out["message_id"] = id_or_null(d.message);
     out["room_id"] = id_or_null(d.room);
-    out["seq"] = d.seq ? json{d.seq->value} : json{nullptr};
+    out["seq"] = d.seq ? json(d.seq->value) : json(nullptr);
   }
-  out["user_id"] = d.user ? json{d.user->view()} : json{nullptr};
+  out["user_id"] = d.user ? json(d.user->view()) : json(nullptr);
   if (d.kind != store::dead_kind::webhook && !d.user) {
     auto& many = out["recipient_ids"] = json::array();
     for (const auto& user : d.recipients) many.push_back(user.view());
   }
   out["attempts"] = d.attempts;
-  out["last_attempt_at"] = d.last_attempt_at ? json{to_rfc3339(*d.last_attempt_at)} : json{nullptr};
+  out["last_attempt_at"] = d.last_attempt_at ? json(to_rfc3339(*d.last_attempt_at)) : json(nullptr);
   out["error"] = d.error;
   out["created_at"] = to_rfc3339(d.created_at);
   return out;
