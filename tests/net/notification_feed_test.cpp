@@ -408,6 +408,26 @@ TEST_SUITE("SPEC 6 notifications reach others when they connect") {
     CHECK(g.take(2) == numbers{1});
   }
 
+  TEST_CASE(
+      "what the user has acknowledged does not come to its next connection, however late it is "
+      "shown here") {
+    gate g;
+    g.connects(9, "bob", false);
+    const auto one = g.commits({"ann"});
+    g.connects(1, "ann");
+    g.answers();
+    g.hears(1);
+    g.ends(1);
+    CHECK(g.all[0].acked.contains("ann"));
+    g.connects(2, "ann", false);  // its room list said that nothing waits
+    g.shows(one);
+    g.answers();
+    CHECK(g.take(2).empty());
+    g.notifies({"ann"});
+    g.answers();
+    CHECK(g.take(2) == numbers{2});
+  }
+
   TEST_CASE("a page that can't be read is asked for again") {
     gate g;
     g.commits({"ann"});
