@@ -411,7 +411,7 @@ db_result<outbox_page> outbox_reads::page(tenant_no tenant, lane_no after, utc_t
     auto rows = rows_of(tenant, lane, 1);
     if (!rows) return rows.error();
     if (rows->empty()) return damaged("a lane of the outbox has no row");
-    if (rows->front().place > *read_to) {
+    if (!has_its_turn(rows->front(), *read_to)) {
       wait_until(now + place_retry);
       continue;
     }
@@ -425,7 +425,7 @@ db_result<outbox_page> outbox_reads::page(tenant_no tenant, lane_no after, utc_t
     }
     ++lanes;
     for (waiting& w : *rows) {
-      if (w.place > *read_to || w.next_at > now) break;
+      if (!has_its_turn(w, *read_to) || w.next_at > now) break;
       auto item = item_of((*e)->id, tenant, lane, std::move(w));
       if (!item) return item.error();
       bytes += size_of(item->event);

@@ -104,6 +104,8 @@ class outbox_reads {
     std::uint32_t attempts = 0;
     utc_time next_at{};
   };
+  /// What may still come before it in its lane is stored, as far as the log was read.
+  static bool has_its_turn(const waiting& w, log_id read_to) { return w.place <= read_to.next(); }
   db_result<std::vector<waiting>> rows_of(tenant_no tenant, lane_no lane, std::size_t limit);
   db_result<outbox_item> item_of(const tenant_id& tenant, tenant_no no, lane_no lane, waiting&& w);
   /// What there is to tell now; false: nothing.

@@ -137,6 +137,12 @@ write_result<log_id> outbox_writes::events_position() {
   return at->value_or(log_id{});
 }
 
+write_result<log_id> outbox_writes::place_behind() {
+  auto at = events_position();
+  if (!at) return at.error();
+  return at->next();
+}
+
 // --------------------------------------------------------------------------------------------------------- endpoints
 
 write_result<void> outbox_writes::configured(tenant_no tenant, std::string_view config) {
@@ -200,15 +206,15 @@ write_result<void> outbox_writes::add(const outbox_row& row) {
   const auto e = find(row.tenant);
   if (!e) return e.error();
   if (!*e || !(*e)->active || ((*e)->events & mask_of(row.type)) == 0) return {};
-  // The first of its room comes before all of the log. The last one comes after all that the room's log has, even if the
-  // reader has not got so far.
+  // The first of its room comes before all of the log. The last one comes behind all that the room's log has, even if the
+  // reader has not got so far: what is at the place of an entry is stored later, and would come behind it.
   log_id place{};
   if (row.type == event_type::room_deleted) {
-    place = last();
+    place = last().next();
   } else if (row.type != event_type::room_created) {
-    const auto at = events_position();
-    if (!at) return at.error();
-    place = *at;
+    const auto behind = place_behind();
+    if (!behind) return behind.error();
+    place = *behind;
   }
   touched t{.row = *e};
   if (auto stored = insert(row, place, t); !stored) return stored;
@@ -324,7 +330,7 @@ write_result<void> outbox_writes::apply(const outbox_batch& batch) {
   }
   // What the log says goes where it stands in the log; all else behind what was read of it.
   const bool in_place = batch.position && batch.position->reader == log_reader::events;
-  const auto behind = events_position();
+  const auto behind = place_behind();
   if (!behind) return behind.error();
   for (const outbox_row& row : batch.rows) {
     const auto t = of(row.tenant);
@@ -447,7 +453,7 @@ write_result<bool> outbox_writes::requeue(const dead_row& letter) {
   const auto e = find(letter.tenant);
   if (!e) return e.error();
   if (!*e || !(*e)->active || (*e)->queued >= max_events_) return false;
-  const auto behind = events_position();
+  const auto behind = place_behind();
   if (!behind) return behind.error();
   touched t{.row = *e};
   outbox_row row{.tenant = letter.tenant,

@@ -98,6 +98,8 @@ class outbox_writes {
   write_result<std::optional<log_id>> position(std::string_view name);
   /// Where the events' reader stands; 0: there is none.
   write_result<log_id> events_position();
+  /// Behind all that it has stored.
+  write_result<log_id> place_behind();
   [[nodiscard]] log_id last() const { return log_id{log_.next_id().value - 1}; }
 
   write_result<void> make(tenant_no tenant, const wanted_endpoint& wanted, bool known);

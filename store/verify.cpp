@@ -133,8 +133,8 @@ constexpr rule rules[] = {
      "ON t.tenant_no = o.tenant_no AND t.deleted_at IS NULL WHERE e.tenant_no IS NULL "
      "AND t.tenant_no IS NOT NULL AND o.outbox_no > coalesce(c.upto, 0)"},
     {"SELECT 'event ' || outbox_no || ' has a place or an entry beyond the log' FROM outbox "
-     "WHERE max(place, log_id) > coalesce((SELECT last_id FROM commits ORDER BY no DESC LIMIT 1), "
-     "0)"},
+     "WHERE max(place - 1, log_id) > coalesce((SELECT last_id FROM commits ORDER BY no "
+     "DESC LIMIT 1), 0)"},
     {"SELECT 'event ' || o.outbox_no || ' is in the lane of another room than its entry' "
      "FROM outbox o JOIN messages m ON m.id = o.log_id WHERE o.log_id > 0 "
      "AND (m.room_no <> o.lane OR m.tenant_no <> o.tenant_no)"},
