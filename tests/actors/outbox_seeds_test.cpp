@@ -126,6 +126,7 @@ class history final : public outbox_ports {
       if (dice_.permille(300) && is_good(r.tenant)) deliver(r);
     }
     requests_.clear();
+    done_.clear();
     told_ = false;
     start();
   }
@@ -251,6 +252,7 @@ class history final : public outbox_ports {
     } else {
       answer = {0, std::nullopt, "connection refused"};
     }
+    if (answer.ok()) done_.insert(r.event);
     box_->on_answer(r.attempt, answer);
     return true;
   }
@@ -301,6 +303,8 @@ class history final : public outbox_ports {
     for (const auto& [key, value] : what.headers) {
       if (key == "webhook-id") event = value;
     }
+    sim::expect(done_.count(event) == 0, "SPEC 6 a good answer was forgotten without a crash",
+                [&] { return event; });
     const auto& m = store_.log[static_cast<std::size_t>(log_of(event) - 1)];
     sim::expect(what.url == url_of(m.tenant), "SPEC 2.7 an event is sent to another tenant");
     if (event == missed(log_of(event)))
@@ -329,6 +333,7 @@ class history final : public outbox_ports {
   std::vector<request> requests_;
   std::set<std::string> wanted_;
   std::set<std::string> delivered_;
+  std::set<std::string> done_;  ///< that this outbox was told of
   std::map<std::pair<room_no, std::string>, std::int64_t> last_of_;
   utc_time disk_full_until_{};
   bool told_ = false;
