@@ -36,11 +36,7 @@ class outbox_actor final : public actor_base, public outbox_ports {
         [this](const tenant_changed_ptr& m) { guarded([&] { outbox_->on(*m); }); },
         [this](const user_presence& m) { guarded([&] { outbox_->on(m); }); },
         [this](const webhook_call_ptr& m) { guarded([&] { outbox_->on(*m); }); },
-        [this](const outbox_tick&) {
-          ticking_ = false;
-          if (!outbox_) return make_outbox();
-          guarded([&] { outbox_->tick(); });
-        },
+        [this](const outbox_tick&) { on_tick(); },
         [this](const stop_signal&) { on_stop(); }};
   }
 
@@ -59,22 +55,31 @@ class outbox_actor final : public actor_base, public outbox_ports {
       lost_ = lost_ + outbox_->counters();
       outbox_.reset();
       show(lost_);
-      ticking_ = true;
-      delayed_send(this, restart_pause, outbox_tick{});
+      restart_at_ = context_.now.mono() + restart_pause;
+      tick_in(restart_pause);
       return;
     }
     show(lost_ + outbox_->counters());
-    tick_if_wanted();
+    if (outbox_->wants_ticks()) tick_in(tick_interval);
+  }
+  void on_tick() {
+    ticking_ = false;
+    if (outbox_) {
+      guarded([&] { outbox_->tick(); });
+    } else if (context_.now.mono() >= restart_at_) {
+      make_outbox();
+    } else {
+      tick_in(tick_interval);
+    }
   }
   void make_outbox() {
     outbox_ = std::make_unique<outbox>(*this, context_.now, context_.random, context_.options.outbox,
                                        context_.options.sealing_key, last_no_);
     guarded([&] { outbox_->start(); });
   }
-  void tick_if_wanted() {
-    if (ticking_ || !outbox_->wants_ticks()) return;
-    ticking_ = true;
-    delayed_send(this, tick_interval, outbox_tick{});
+  void tick_in(std::chrono::milliseconds time) {
+    if (std::exchange(ticking_, true)) return;
+    delayed_send(this, time, outbox_tick{});
   }
   void show(const outbox_counters& c) {
     auto& g = context_.gauges;
@@ -133,6 +138,7 @@ class outbox_actor final : public actor_base, public outbox_ports {
   outbox_counters lost_;            ///< of those before it
   std::uint64_t last_no_ = 0;
   std::uint64_t presence_dropped_ = 0;
+  mono_time restart_at_{};
   bool ticking_ = false;
 };
 
