@@ -252,6 +252,7 @@ void notification_feed::on(const actors::notification_shown_ptr& m) {
   }
   t.waiting.push_back(m);
   if (t.waiting.size() > options_.shows_max) {
+    ++counters_.overflows;
     all_read(m->tenant, t);
   } else {
     advance(m->tenant, t);
@@ -310,6 +311,8 @@ void notification_feed::on_members(tenant_no tenant, call_no call, const actors:
       for (std::size_t at = 0; at < t.batch; ++at) show_to(user, *t.waiting[at]);
     }
     t.cursor = list.next_cursor;
+    // A big room in which hardly anybody can be here: those who are read for themselves.
+    if (!t.cursor.empty() && t.connections <= options_.members_page) return all_read(tenant, t);
     if (!t.cursor.empty()) return ask_members(tenant, t);
   }
   t.resolved = t.waiting[t.batch - 1]->no;
@@ -345,9 +348,8 @@ void notification_feed::show_to(const notified_device& d, const user_key& user,
   want(c, f);
 }
 
-/// Too many shows wait for members: instead, whoever is here reads what is for it.
+/// Instead of looking for whom the shows that wait are, whoever is here reads what is for it.
 void notification_feed::all_read(tenant_no tenant, tenant_state& t) {
-  ++counters_.overflows;
   const auto first = t.waiting.front()->no;
   const auto last = t.waiting.back()->no;
   t.waiting.clear();

@@ -301,11 +301,37 @@ TEST_SUITE("SPEC 6 notifications reach who is online at once") {
     g.rooms[7] = {"ann", "bob", "cyd", "dan", "eve"};
     g.connects(1, "ann", false);
     g.connects(2, "eve", false);
+    g.connects(3, "fay", false);
     for (int n = 0; n < 4; ++n) g.notifies({}, 7);
     g.answers();
     CHECK(g.take(1) == from_to(1, 4));
     CHECK(g.take(2) == from_to(1, 4));
+    CHECK(g.take(3).empty());
     CHECK(g.it.counters().room_pages == 6);  // the first alone, then three at once
+    CHECK(g.it.counters().pages == 0);
+  }
+
+  TEST_CASE(
+      "of a big room's members only a page is read when fewer can be here: they read for "
+      "themselves") {
+    notification_feed_options options;
+    options.members_page = 2;
+    gate g{options};
+    g.rooms[7] = {"ann", "bob", "cyd", "dan", "eve"};
+    g.connects(1, "eve", false);
+    g.connects(2, "fay", false);
+    for (int n = 0; n < 4; ++n) g.notifies({}, 7);
+    g.notifies({"fay"});
+    g.answers();
+    CHECK(g.take(1) == from_to(1, 4));
+    CHECK(g.take(2) == numbers{5});
+    CHECK(g.it.counters().room_pages == 1);
+    CHECK(g.it.counters().overflows == 0);
+    g.hears(1);
+    g.hears(2);
+    g.notifies({"eve", "fay"});
+    CHECK(g.take(1) == numbers{6});
+    CHECK(g.take(2) == numbers{6});
   }
 
   TEST_CASE("a room that is gone has no members; one that can't be read is asked for again") {
