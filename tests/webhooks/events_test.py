@@ -65,6 +65,22 @@ def all_that_happens_to_a_room_is_told_in_order_as_its_log_has_it(stage):
 
 
 @case
+def a_room_that_is_deleted_at_once_was_first_made_and_written_to(stage):
+    tenant, endpoint = stage.tenant(["room.created", "message.created", "room.deleted"])
+    for n in range(5):
+        where = room(tenant, "ann")
+        post(tenant, where, "ann", "one")
+        post(tenant, where, "ann", "two")
+        ok(tenant.backend.call("DELETE", f"/v1/rooms/{where}"))
+    endpoint.wait(lambda: len(endpoint.deliveries) == 20)
+    by_room = {}
+    for d in endpoint.deliveries:
+        by_room.setdefault(d.data["room_id"], []).append(d.type)
+    for told in by_room.values():
+        equal(told, ["room.created", "message.created", "message.created", "room.deleted"])
+
+
+@case
 def a_user_who_comes_and_goes_is_told_without_flapping(stage):
     tenant, endpoint = stage.tenant(["user.online", "user.offline"])
     room(tenant, "ann", "ben")

@@ -155,6 +155,9 @@ def main(**config):
                 failed += why is not None
                 print(f"{'ok    ' if why is None else 'FAILED'} {took:5.1f} s  {function.__name__}" + (f"\n{why}" if why else ""),
                       flush=True)
+        if node.child.poll() is not None:
+            failed += 1
+            print(f"the node has ended with {node.child.returncode}")
         if failed:
             print("the node's last words:\n" + "\n".join(node.log.read_text(errors="replace").splitlines()[-30:]))
         true(not receiver.strays, f"requests to paths that nobody named: {receiver.strays}")
