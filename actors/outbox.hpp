@@ -135,6 +135,8 @@ class outbox {
 
   /// Something is to be done later, or again. A node without endpoints has no such thing.
   [[nodiscard]] bool wants_ticks() const;
+  /// A tick sooner than that: the log has grown again right after it was looked at, and may be looked at then.
+  [[nodiscard]] std::optional<mono_time> scan_at() const;
   [[nodiscard]] const outbox_counters& counters() const { return counters_; }
   [[nodiscard]] std::uint64_t last_no() const { return last_no_; }
   /// In memory, of all endpoints.

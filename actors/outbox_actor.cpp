@@ -5,6 +5,7 @@
 #include "actors/actor_system.hpp"
 #include "protocol/log.hpp"
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -37,6 +38,10 @@ class outbox_actor final : public actor_base, public outbox_ports {
         [this](const user_presence& m) { guarded([&] { outbox_->on(m); }); },
         [this](const webhook_call_ptr& m) { guarded([&] { outbox_->on(*m); }); },
         [this](const outbox_tick&) { on_tick(); },
+        [this](caf::tick_atom) {
+          scanning_soon_ = false;
+          guarded([&] { outbox_->tick(); });
+        },
         [this](const stop_signal&) { on_stop(); }};
   }
 
@@ -61,6 +66,14 @@ class outbox_actor final : public actor_base, public outbox_ports {
     }
     show(lost_ + outbox_->counters());
     if (outbox_->wants_ticks()) tick_in(tick_interval);
+    if (const auto at = outbox_->scan_at(); at && !scanning_soon_) {
+      scanning_soon_ = true;
+      // A little later, so that it never comes too early.
+      delayed_send(
+          this,
+          std::max(mono_time::duration{0}, *at - context_.now.mono()) + std::chrono::milliseconds{1},
+          caf::tick_atom::value);
+    }
   }
   void on_tick() {
     ticking_ = false;
@@ -140,6 +153,7 @@ class outbox_actor final : public actor_base, public outbox_ports {
   std::uint64_t presence_dropped_ = 0;
   mono_time restart_at_{};
   bool ticking_ = false;
+  bool scanning_soon_ = false;
 };
 
 }  // namespace

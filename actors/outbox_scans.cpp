@@ -54,7 +54,7 @@ void outbox::scan_events(mono_time now) {
     if (auto batch = events_.move(now, false)) store_events(std::move(*batch));
     return;
   }
-  if (!goes_on_ && now - scan_began_ < scan_pause) return;
+  if (!goes_on_ && now - scan_began_ < scan_pause) return;  // scan_at()
   scan_wanted_ = false;
   // First: what the scan does not see is heard of.
   ports_.wait_for_log();
@@ -69,6 +69,12 @@ void outbox::scan_events(mono_time now) {
   }
   scan_began_ = now;
   events_.scan_began();
+}
+
+std::optional<mono_time> outbox::scan_at() const {
+  if (endpoints_.empty() || !scan_wanted_ || !events_.is_known() || !events_.is_idle())
+    return std::nullopt;
+  return std::max(events_at_, scan_began_ + scan_pause);
 }
 
 void outbox::on_events(const read_result& answer) {

@@ -132,6 +132,26 @@ TEST_SUITE("SPEC 6 webhooks: from the log to an endpoint") {
     CHECK(w.box->counters().lag == 0);
   }
 
+  TEST_CASE("a log that grows all the time is looked at each 10 ms, one that was silent at once") {
+    one_endpoint w;
+    w.pass(1s);
+    w.say(acme, lobby);
+    w.run();
+    CHECK(w.under_way() == events{said(1)});
+    CHECK_FALSE(w.box->scan_at());
+    const auto began = w.clock.mono();
+    w.clock.at += 3ms;
+    w.store.log.push_back({acme, attic, "at once", w.clock.at});
+    w.tell_news();
+    w.run();
+    CHECK(w.store.waiting(acme) == 1);
+    CHECK(w.box->scan_at() == began + 10ms);
+    w.clock.at += 7ms;
+    w.box->tick();
+    w.run();
+    CHECK(w.store.waiting(acme) == 2);
+  }
+
   TEST_CASE("a disk that is full: nothing is lost, nothing comes twice, and it is tried again") {
     one_endpoint w;
     w.disk_full = true;
