@@ -42,7 +42,11 @@ node_actors::node_actors(store::database& database, const node_actors_options& o
   c.system = std::make_unique<caf::actor_system>(c.config);
   c.storage = spawn_storage(c);
   c.directory = spawn_directory(c);
-  if (options.webhooks) c.outbox = spawn_outbox(c);
+  if (options.webhooks) {
+    c.outbox = spawn_outbox(c);
+    // It begins with this, when its handle stands where storage looks for it.
+    caf::anon_send(c.outbox, outbox_tick{});
+  }
 }
 
 void node_actors::show_tenants_with_origins() {

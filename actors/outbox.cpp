@@ -294,6 +294,9 @@ void outbox::put(const store::endpoint_row& row) {
     if (first) forget_positions();
   } else {
     if (e.row.disabled) --counters_.disabled;
+    // What the former URL answered is not to disable this one.
+    if (row.url != e.row.url)
+      std::erase_if(disables_, [&](const auto& d) { return d.tenant == row.tenant; });
     if (row.url != e.row.url || (e.row.disabled && !row.disabled)) {
       if (e.breaker.is_open()) --counters_.resting;
       e.breaker = endpoint_breaker{breaker};

@@ -26,7 +26,6 @@ class outbox_actor final : public actor_base, public outbox_ports {
   const char* name() const override { return "outbox"; }
 
   caf::behavior make_behavior() override {
-    make_outbox();
     return {
         [this](const outbox_news& m) { guarded([&] { outbox_->on(m); }); },
         [this](const outbox_applied& m) { guarded([&] { outbox_->on(m); }); },
@@ -147,8 +146,8 @@ class outbox_actor final : public actor_base, public outbox_ports {
   }
 
   actor_context& context_;
-  std::unique_ptr<outbox> outbox_;  ///< nullptr: it failed, and is made anew with the next tick
-  outbox_counters lost_;            ///< of those before it
+  std::unique_ptr<outbox> outbox_;  ///< nullptr: before the first tick, or it failed and is made anew with one
+  outbox_counters lost_;  ///< of those before it
   std::uint64_t last_no_ = 0;
   std::uint64_t presence_dropped_ = 0;
   mono_time restart_at_{};

@@ -514,6 +514,22 @@ TEST_SUITE("SPEC 6 webhooks: retries") {
     CHECK(w.store.endpoints[acme].disabled);
   }
 
+  TEST_CASE("a 410 that was not stored before the URL has changed disables nothing") {
+    one_endpoint w;
+    w.say(acme, lobby);
+    w.run();
+    w.disk_full = true;
+    w.answer_first(410);
+    w.pass(1s);
+    w.store.set_endpoint(acme, messages, "https://new.example/");
+    w.change(acme);
+    w.disk_full = false;
+    w.pass(1s);
+    CHECK_FALSE(w.store.endpoints[acme].disabled);
+    REQUIRE(w.requests.size() == 1);
+    CHECK(w.requests.front().what.url == "https://new.example/");
+  }
+
   TEST_CASE("the answer of a URL that is not the endpoint's any more says nothing about it") {
     one_endpoint w;
     w.say(acme, lobby);
