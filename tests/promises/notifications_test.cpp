@@ -194,6 +194,30 @@ TEST_SUITE("SPEC 6 notifications reach others when they connect") {
     }
   }
 
+  TEST_CASE("as long as there are none, who connects costs no reads") {
+    constexpr int connects = 30;
+    for (const int threads : thread_counts) {
+      CAPTURE(threads);
+      const stage s{setup(threads)};
+      std::vector<ws_client> all;
+      for (int n = 0; n < connects; ++n) {
+        all.push_back(n % 2 == 0 ? s.online("ann") : s.connect("ann", "sync=manual"));
+        says_something(all.back());
+      }
+      notify(s, users({"ann"}), 1);
+      for (auto& c : all) CHECK(await_notification(c) == 1);
+      // What gateways count is shown a little later.
+      CHECK(await(10s, [&] {
+        const exposition seen{s.node.rest().get("/v1/metrics").body};
+        return seen.value("parley_notifications_sent_frames_total", {{"kind", "first"}}) == connects;
+      }));
+      const exposition seen{s.node.rest().get("/v1/metrics").body};
+      // Each gateway had to ask once.
+      CHECK(seen.value("parley_notifications_reads_total", {{"of", "user"}}) <= 2 * threads);
+      CHECK(seen.value("parley_notifications_reads_total", {{"of", "room"}}) == 0);
+    }
+  }
+
   TEST_CASE(
       "a kill between 202 and delivery, and between delivery and its acknowledgement, loses none") {
     stage s{setup(3)};
