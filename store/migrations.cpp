@@ -206,7 +206,7 @@ CREATE INDEX jobs_running ON jobs(job_no) WHERE state = 1;
 }
 
 // A lane is what is delivered in order: a room's number; below 0 a user's, by hash; 0 the tenant's own. In a lane rows go by
-// (place, outbox_no). Of a log entry `place` is its id; of all else the log's position when the row was made.
+// (place, outbox_no). Of a log entry `place` is its id; of all else one behind what was read of the log as the row was made.
 // `event_id`: 16 bytes, the same for the same event of the same cause.
 std::string add_events_notifications_and_dead_letters() {
   return std::string{R"sql(
