@@ -171,7 +171,10 @@ void print_webhook_summary(std::ostream& out, const ordered_json& all) {
       number(all, "accepted_per_s_with") / std::max(1.0, number(all, "accepted_per_s_without")),
       number(all, "cpu_us_per_message_without"), number(all, "cpu_us_per_message_with"),
       with_commas(number(all, "events_per_s")));
-  out << fmt::format("at {} messages a second:\n", with_commas(number(all, "lag_rate_per_s")));
+  out << fmt::format("at {} messages a second: {:.0f} → {:.0f} µs of the node's CPU a message\n",
+                     with_commas(number(all, "lag_rate_per_s")),
+                     number(all, "lag_cpu_us_per_message_without"),
+                     number(all, "lag_cpu_us_per_message_with"));
   print_times(out, "commit → endpoint", all, "lag_times");
 }
 

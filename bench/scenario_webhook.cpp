@@ -161,7 +161,9 @@ void run_alive(run_context& context) {
     }
   }
   if (context.is_interrupted()) return;
-  const part paced = run_part(context, {o.senders, 16, o.rate}, &receiver);
+  const send_options open_loop{o.senders, 16, o.rate};
+  const part paced_without = run_part(context, open_loop, nullptr);
+  const part paced = run_part(context, open_loop, &receiver);
   context.faults.add(receiver.faults());
   context.report["webhook"] = {{"rounds", o.rounds},
                                {"accepted_per_s_without", median(accepted[0])},
@@ -170,6 +172,8 @@ void run_alive(run_context& context) {
                                {"cpu_us_per_message_with", median(cpu[1])},
                                {"events_per_s", median(events)},
                                {"lag_rate_per_s", o.rate},
+                               {"lag_cpu_us_per_message_without", paced_without.cpu_us},
+                               {"lag_cpu_us_per_message_with", paced.cpu_us},
                                {"lag_times", describe(paced.lags)}};
 }
 

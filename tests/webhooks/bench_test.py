@@ -24,8 +24,8 @@ def report(*arguments):
 class Bench(unittest.TestCase):
     def test_it_counts_every_event_with_and_without_a_webhook(self):
         said = report("--duration", "300ms", "--warmup", "100ms", "--rounds", "1", "--rate", "200")
-        without, with_it, paced = said["runs"]
-        self.assertEqual([run["webhook"]["enabled"] for run in (without, with_it, paced)], [False, True, True])
+        without, with_it, paced_without, paced = said["runs"]
+        self.assertEqual([run["webhook"]["enabled"] for run in (without, with_it, paced_without, paced)], [False, True] * 2)
         for run in with_it, paced:
             told = run["webhook"]
             self.assertGreater(run["checked_accepted"], 0)

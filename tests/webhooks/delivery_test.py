@@ -6,8 +6,11 @@ By hand: PARLEY_BIN=build/release/bin/parley tests/webhooks/delivery_test.py [ca
 """
 
 import email.utils
+import pathlib
 import random
 import statistics
+import subprocess
+import tempfile
 import time
 
 from receiver import Receiver, Refusing, Reply
@@ -295,6 +298,89 @@ def without_leave_no_private_address_is_called(stage):
         for url in f"http://127.0.0.1:{private.port}/", "https://127.0.0.1/", "https://localhost/", "https://169.254.169.254/":
             equal(node.operator.call("POST", "/v1/admin/tenants", {"name": "inner", "config": {"webhook_url": url}}).status, 400, url)
         equal((private.connections, endpoint.deliveries), (0, []))
+
+
+@case
+def what_waits_goes_to_the_url_that_is_set_now(stage):
+    tenant, endpoint = stage.tenant(["message.created"])
+    endpoint.answer = 500
+    where = room(tenant, "ann")
+    post(tenant, where, "ann", "first")
+    endpoint.wait_for("message.created")
+    elsewhere = stage.receiver.endpoint(f"{endpoint.name}-moved", endpoint.secrets)
+    stage.endpoints.append(elsewhere)
+    stage.configure(tenant, webhook_url=elsewhere.url, webhook_events=["message.created"])
+    post(tenant, where, "ann", "second")
+    elsewhere.wait_for("message.created", content="second")
+    equal([d.message["content"] for d in elsewhere.deliveries], ["first", "second"])
+    equal(elsewhere.deliveries[0].id, endpoint.deliveries[0].id)
+
+
+@case
+def a_disabled_tenant_is_not_called(stage):
+    tenant, endpoint = stage.tenant(["message.created"])
+    path = f"/v1/admin/tenants/{tenant.id}"
+    endpoint.answer = Reply(503, {"Retry-After": "1"})
+    post(tenant, room(tenant, "ann"), "ann", "hello")
+    first = endpoint.wait_for("message.created")[0]
+    ok(stage.node.operator.call("PATCH", path, {"disabled": True}))
+    endpoint.answer = 204
+    _, other, _ = one_message(stage, Reply(503, {"Retry-After": "2"}))
+    other.wait_for("message.created", 2)
+    equal(len(endpoint.deliveries), 1, "its pause is over, and it is not called")
+    ok(stage.node.operator.call("PATCH", path, {"disabled": False}))
+    same(endpoint.wait_for("message.created", 2))
+
+
+@case
+def a_stop_does_not_wait_for_an_endpoint_and_a_start_goes_on(stage):
+    with Node(webhook_timeout="60s") as node:
+        tenant, endpoint = stage.tenant(["message.created"], node=node)
+        endpoint.answer = Reply(hang=True)
+        post(tenant, room(tenant, "ann"), "ann", "hello")
+        endpoint.wait_for("message.created")
+        begun = time.monotonic()
+        equal(node.stop(), 0)
+        true(time.monotonic() - begun < 8, f"it stopped after {time.monotonic() - begun:.1f} s")
+        endpoint.answer = 204
+        node.start()
+        same(endpoint.wait_for("message.created", 2))
+
+
+def certificate(folder, name, subject):
+    """(certificate, key): its own authority."""
+    paths = [str(folder / f"{name}.{part}") for part in ("pem", "key")]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+                    "-subj", f"/CN={name}", "-addext", f"subjectAltName={subject}", "-out", paths[0], "-keyout", paths[1]],
+                   check=True, capture_output=True)
+    return paths
+
+
+@case
+def over_tls_only_who_is_trusted_and_has_the_name_is_told(stage):
+    with tempfile.TemporaryDirectory(prefix="parley-webhooks-") as folder:
+        folder = pathlib.Path(folder)
+        ours, other_name = certificate(folder, "ours", "IP:127.0.0.1"), certificate(folder, "other-name", "DNS:elsewhere.example")
+        strange = certificate(folder, "strange", "IP:127.0.0.1")
+        trusted = folder / "trusted.pem"
+        trusted.write_text("".join(pathlib.Path(c[0]).read_text() for c in (ours, other_name)))
+        with Receiver(tls=ours) as good, Receiver(tls=other_name) as misnamed, Receiver(tls=strange) as unknown, Node(
+                webhook_ca_file=trusted, retry_interval="20ms", retry_max_attempts=2) as node:
+            for receiver in misnamed, unknown:
+                endpoint = receiver.endpoint("events")
+                tenant, _ = stage.tenant(["message.created"], endpoint=endpoint, node=node)
+                post(tenant, room(tenant, "ann"), "ann", "secret")
+                (letter,) = endpoint.wait(lambda: stage.dead_letters(tenant)["failed_webhooks"])
+                equal((letter["error"], endpoint.deliveries), ("certificate not trusted", []))
+            endpoint = good.endpoint("events")
+            tenant, _ = stage.tenant(["message.created"], endpoint=endpoint, node=node)
+            where = room(tenant, "ann")
+            for n in range(10):
+                post(tenant, where, "ann", str(n))
+            told = endpoint.wait_for("message.created", 10)
+            equal([d.message["content"] for d in told], [str(n) for n in range(10)])
+            equal(endpoint.problems(), [])
+            true(len({d.connection for d in told}) < 3, "one handshake serves many")
 
 
 @case

@@ -115,6 +115,23 @@ def a_room_over_the_limit_has_one_event_a_message_with_a_list(stage):
 
 
 @case
+def who_misses_a_message_in_a_room_of_a_thousand_is_one_row_and_one_list(stage):
+    tenant, endpoint = stage.tenant([])
+    users = [f"user-{n:04}" for n in range(1300)]
+    where = room(tenant, *users[:1000])
+    ok(tenant.backend.call("POST", f"/v1/rooms/{where}/members", {"user_ids": users[1000:]}))
+    endpoint.answer = 500
+    seq = post(tenant, where, users[0], "hello")["seq"]
+    for user in users[5::100]:
+        ok(tenant.user(user).call("POST", "/v1/acks", {"room_id": where, "seq": seq}))
+    first = endpoint.wait(lambda: endpoint.deliveries)[0]
+    waiting = ok(stage.node.operator.call("GET", f"/v1/admin/tenants/{tenant.id}/webhook")).json
+    equal((waiting["queued"], waiting["given_up"]), (1, 0), waiting)
+    endpoint.answer = 204
+    equal(sorted(first.data["recipient_ids"]), sorted(set(users[1:]) - set(users[5::100])), "all who had not acked, each once")
+
+
+@case
 def a_list_in_chatapi_format(stage):
     tenant, endpoint = stage.tenant([], webhook_format="chatapi")
     where = room(tenant, *(f"u{n}" for n in range(MEMBERS + 1)))

@@ -5,6 +5,7 @@ import contextlib
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 
@@ -56,7 +57,7 @@ class Endpoint:
 
     def __init__(self, receiver, name, secrets=()):
         self.receiver, self.name, self.secrets = receiver, name, list(secrets)
-        self.url = f"http://127.0.0.1:{receiver.port}/{name}"
+        self.url = f"{'https' if receiver.tls else 'http'}://127.0.0.1:{receiver.port}/{name}"
         self.deliveries, self.answer, self.script = [], 204, []
         self.open = 0  # requests that have no answer yet
         self.open_max = 0
@@ -182,9 +183,13 @@ class Connection(asyncio.Protocol):
 
 
 class Receiver:
-    """`with Receiver() as receiver:` on a free port. Endpoints are named by their path."""
+    """`with Receiver() as receiver:` on a free port. Endpoints are named by their path. `tls`: a (certificate, key)."""
 
-    def __init__(self):
+    def __init__(self, tls=None):
+        self.tls = None
+        if tls:
+            self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self.tls.load_cert_chain(*tls)
         self.endpoints, self.strays, self.connections, self.came = {}, [], 0, threading.Condition()
 
     def __enter__(self):
@@ -196,7 +201,7 @@ class Receiver:
         def serve():
             asyncio.set_event_loop(self.loop)
             self.server = self.loop.run_until_complete(
-                self.loop.create_server(lambda: Connection(self), sock=self.listener, backlog=1024))
+                self.loop.create_server(lambda: Connection(self), sock=self.listener, backlog=1024, ssl=self.tls))
             self.loop.call_soon(started.set)
             self.loop.run_forever()
             self.server.close()
