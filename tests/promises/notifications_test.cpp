@@ -133,6 +133,31 @@ TEST_SUITE("SPEC 6 notifications reach who is online at once") {
     }
   }
 
+  TEST_CASE(
+      "the few members of a big room who are here get what is for it, in order with the rest") {
+    for (const int threads : thread_counts) {
+      CAPTURE(threads);
+      const stage s{setup(threads)};
+      std::vector<std::string> members{"ann", "zoe"};
+      for (int n = 0; n < 900; ++n) members.push_back("m" + std::to_string(n));
+      const auto room = s.room("channel", members);
+      auto ann = devices(s, "ann");
+      auto zoe = devices(s, "zoe");
+      auto eve = devices(s, "eve");
+      auto backend = s.backend();
+      for (int n = 1; n <= 10; ++n)
+        REQUIRE(try_notify(backend, {{"room_id", room}}, n).status == 202);
+      notify(s, users({"ann", "zoe", "eve"}), 11);
+      for (auto* all : {&ann, &zoe}) {
+        for (auto& c : *all) {
+          await_number(c, 11);
+          CHECK(numbers_of(c) == from_to(1, 11));
+        }
+      }
+      for (auto& c : eve) CHECK(await_notification(c) == 11);
+    }
+  }
+
   TEST_CASE("a burst comes whole and in order, to users and to a room's members") {
     constexpr int burst = 60;
     for (const int threads : thread_counts) {
