@@ -36,8 +36,7 @@ enum class refused_by : std::uint8_t {
   max_notification_targets,
   max_topics_per_user,
 };
-inline constexpr std::size_t refusals =
-    static_cast<std::size_t>(refused_by::max_topics_per_user) + 1;
+inline constexpr std::size_t refusals = static_cast<std::size_t>(refused_by::max_topics_per_user) + 1;
 /// The configuration key's name where there is one.
 [[nodiscard]] std::string_view name_of(refused_by limit);
 /// The other way round (error::limit); nullopt: none of them.
