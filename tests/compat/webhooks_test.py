@@ -94,6 +94,9 @@ def a_failure_is_tried_again_and_then_a_dead_letter(s):
     (letter,) = dead(s, tenant, "failed_messages")
     tries = endpoint.of("message.new")
     equal((letter["attempts"], len(tries), len({d.id for d in tries})), (2, 2, 1))
+    # Both are counted (metrics-04, metrics-05).
+    counters = lambda: ChatAPI(s.node(**QUICK).address).metrics().json
+    await_true(lambda: counters()["delivery_attempts"] >= 2 and counters()["delivery_failures"] >= 1, "deliveries are not counted")
 
 
 # ---- dead letters

@@ -37,6 +37,12 @@ class World:
         far = self.foreign.user("ann").call("POST", "/v1/rooms", {"type": "group", "members": ["ann"]}).json
         self.pool["room"].append(far["room_id"])
         self.victims()
+        for _ in range(4):  # each gives up some before its endpoint rests
+            silent = node.tenant("silent", hook)
+            room = silent.user("ann").call("POST", "/v1/rooms", {"type": "group", "members": ["ann"]}).json["room_id"]
+            silent.backend.call("POST", "/v1/messages/batch", {"messages": [
+                {"room_id": room, "sender_id": "ann", "content": "x"} for _ in range(5)]})
+            self.pool["tenant_id"].append(silent.id)
 
     def victims(self):
         for _ in range(3):
