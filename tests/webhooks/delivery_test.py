@@ -119,7 +119,7 @@ def what_is_refused_for_good_is_a_dead_letter_and_the_next_one_is_told(stage):
     attempts = endpoint.of("message.created", content="refused")
     equal(len(attempts), ATTEMPTS)
     same(attempts)
-    page = stage.dead_letters(tenant)
+    page = endpoint.wait(lambda: (found := stage.dead_letters(tenant))["failed_webhooks"] and found)
     equal((page["failed_messages"], page["failed_notifications"]), ([], []), page)
     (letter,) = page["failed_webhooks"]
     equal((letter["event"], letter["attempts"], letter["message_id"], letter["seq"], letter["room_id"]),
@@ -131,7 +131,7 @@ def what_is_refused_for_good_is_a_dead_letter_and_the_next_one_is_told(stage):
     equal(stage.node.operator.call("POST", f"{path}/retry").status, 204)
     again = endpoint.wait_for("message.created", ATTEMPTS + 1, content="refused")
     same(again)
-    equal(stage.dead_letters(tenant)["failed_webhooks"], [])
+    equal(stage.dead_letters(tenant)["failed_webhooks"], [], "once it waits again it is none")
     equal(stage.node.operator.call("POST", f"{path}/retry").status, 404)
 
 
@@ -167,7 +167,8 @@ def an_endpoint_that_never_answers_is_given_up_after_the_timeout(stage):
     tenant, endpoint, _ = one_message(stage, Reply(hang=True), Reply(drip=True))
     first, second, third = endpoint.wait_for("message.created", 3)
     for before, after in (first, second), (second, third):
-        true(TIMEOUT - 0.05 <= after.at - before.at <= TIMEOUT + LATE, f"again after {after.at - before.at:.2f} s")
+        # A request may have been looked at late.
+        true(TIMEOUT / 2 <= after.at - before.at <= TIMEOUT + LATE, f"again after {after.at - before.at:.2f} s")
     same([first, second, third])
     equal(len({first.connection, second.connection, third.connection}), 3, "nobody waits for a late answer")
 
@@ -391,17 +392,21 @@ def a_replay_tells_what_the_log_has_again_under_the_same_ids(stage):
     since = post(tenant, where, "ann", "first")["created_at"]
     ok(tenant.backend.call("POST", f"/v1/rooms/{where}/members", {"user_ids": ["ben"]}))
     sent = post(tenant, where, "ann", "second")
-    first = list(endpoint.wait(lambda: len(endpoint.deliveries) == 4 and endpoint.deliveries))
+
+    def logged():
+        return [d for d in list(endpoint.deliveries) if d.type != "message.offline"]
+
+    first = endpoint.wait(lambda: len(logged()) == 4 and logged())
     # What happens at the very moment may or may not be before it; this one is surely not.
     ok(tenant.backend.call("PATCH", f"/v1/rooms/{where}/messages/{sent['message_id']}", {"content": "edited"}))
     stage.node.cli("webhook", "replay", tenant.id, "--since", since)
-    again = endpoint.wait(lambda: endpoint.of("message.created", content="edited") and endpoint.deliveries[4:])
+    again = endpoint.wait(lambda: endpoint.of("message.created", content="edited") and logged()[4:])
     equal([d.id for d in again], [d.id for d in first][-len(again):])
     true(len(again) in (2, 3), again)
     shown = json_of(stage.node.cli("webhook", "list", "--json"))["webhooks"]
     (mine,) = [w for w in shown if w["tenant_id"] == tenant.id]
     equal((mine["url"], mine["state"], mine["last_error"]), (endpoint.url, "active", None), mine)
-    endpoint.wait(lambda: endpoint_of(stage, tenant)["delivered"] == 4 + len(again))
+    endpoint.wait(lambda: endpoint_of(stage, tenant)["delivered"] == len(endpoint.deliveries))
 
 
 @case
@@ -412,7 +417,7 @@ def dead_letters_can_be_retried_all_together(stage):
     for content in "refused", "taken, so that the breaker stays closed", "refused", "taken":
         post(tenant, where, "ann", content)
     endpoint.wait_for("message.created", content="taken")
-    equal(len(stage.dead_letters(tenant)["failed_webhooks"]), 2)
+    endpoint.wait(lambda: len(stage.dead_letters(tenant)["failed_webhooks"]) == 2)
     refused = {d.id for d in endpoint.of("message.created", content="refused")}
     endpoint.answer, before = 204, len(endpoint.deliveries)
     stage.node.cli("webhook", "replay", tenant.id, "--dead-letters")
