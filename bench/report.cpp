@@ -180,11 +180,11 @@ void print_webhook_summary(std::ostream& out, const ordered_json& all) {
 
 void print_dead(std::ostream& out, const ordered_json& dead) {
   out << fmt::format(
-      "\n{} events of an endpoint that refuses: RSS {:.1f} → {:.1f} MiB, database {:.1f} → {:.1f} "
-      "MiB\n",
+      "\n{} messages without a webhook, then as many of an endpoint that refuses: RSS {:.1f} → "
+      "{:.1f} MiB, database {:.1f} → {:.1f} → {:.1f} MiB\n",
       with_commas(number(dead, "events")), mib(dead, "rss_before_bytes"),
-      mib(dead, "rss_queued_bytes"), mib(dead, "database_before_bytes"),
-      mib(dead, "database_queued_bytes"));
+      mib(dead, "rss_queued_bytes"), mib(dead, "database_empty_bytes"),
+      mib(dead, "database_before_bytes"), mib(dead, "database_queued_bytes"));
   if (!dead.contains("drain_s")) return;
   out << fmt::format(
       "killed: listens again after {:.2f} s, RSS {:.1f} MiB; the endpoint opens: first event after "

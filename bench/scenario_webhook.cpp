@@ -228,9 +228,15 @@ void await_queued(run_context& context, std::uint64_t events) {
 void run_dead(run_context& context) {
   const bench_options& o = context.options;
   webhook_receiver receiver;
-  set_webhook(context, receiver.url());
+  // First as many without a webhook: what messages cost is not what their events do.
+  const std::uint64_t empty_bytes = bytes_of_database(*context.node);
+  send_many(context, o.queue);
+  std::this_thread::sleep_for(std::chrono::duration<double>{o.rest_s});
   ordered_json dead{{"rss_before_bytes", rss_of(context)},
+                    {"database_empty_bytes", empty_bytes},
                     {"database_before_bytes", bytes_of_database(*context.node)}};
+  if (context.is_interrupted()) return;
+  set_webhook(context, receiver.url());
   const std::uint64_t accepted = send_many(context, o.queue);
   await_queued(context, accepted);
   std::this_thread::sleep_for(std::chrono::duration<double>{o.rest_s});

@@ -29,7 +29,7 @@ ROOMS, PER_ROOM = 4, 2         # of each tenant; both members of a room send
 RATE = 120.0                   # messages a second of each tenant, at most
 SLOW = 0.2                     # seconds for an answer
 AFTER = 0.5                    # offline_after
-ROUND, ROUNDS = 3.0, 3         # seconds with, and without, the bad ones
+ROUND, ROUNDS = (3.0, 3) if CYCLES > 10 else (2.0, 1)  # seconds with, and without, the bad ones
 BOUND = 2.0                    # p99 in seconds, on any machine: waiting for a bad endpoint would be more
 WITHIN = 60.0                  # without anything new
 
