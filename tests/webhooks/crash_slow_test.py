@@ -188,6 +188,7 @@ class Run:
                 self.node.kill()
             if cycle % 10 == 0:
                 verify(self.node)
+            self.node.config["io_threads"] = "3" if cycle % 2 else "1"
             begun = time.monotonic()
             self.node.start()
             starts.append(time.monotonic() - begun)

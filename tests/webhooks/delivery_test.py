@@ -334,6 +334,24 @@ def a_disabled_tenant_is_not_called(stage):
 
 
 @case
+def what_does_not_fit_the_queue_is_counted_and_what_does_is_told(stage):
+    with Node(outbox_max_events=1000, retry_interval="20ms", retry_max_interval="20ms", retry_max_attempts=1000) as node:
+        tenant, endpoint = stage.tenant(["message.created"], node=node)
+        endpoint.answer = Reply(503, {"Retry-After": "5"})
+        where = room(tenant, "ann")
+        for first in 0, 600:
+            items = [{"room_id": where, "sender_id": "ann", "content": str(first + n)} for n in range(600)]
+            ok(tenant.backend.call("POST", "/v1/messages/batch", {"messages": items}))
+        full = endpoint.wait(lambda: (e := endpoint_of(stage, tenant))["queued"] + e["dropped"] == 1200 and e)
+        equal((full["queued"], full["dropped"]), (1000, 200), full)
+        endpoint.answer = 204
+        endpoint.wait(lambda: endpoint_of(stage, tenant)["delivered"] == 1000)
+        equal([d.message["seq"] for d in endpoint.deliveries][-1000:], list(range(1, 1001)))
+        last = post(tenant, where, "ann", "there is room again")
+        equal(endpoint.wait_for("message.created", content="there is room again")[0].message["seq"], last["seq"])
+
+
+@case
 def a_stop_does_not_wait_for_an_endpoint_and_a_start_goes_on(stage):
     with Node(webhook_timeout="60s") as node:
         tenant, endpoint = stage.tenant(["message.created"], node=node)

@@ -7,12 +7,13 @@ import binascii
 import hashlib
 import hmac
 import os
+import pathlib
 import re
 import sys
 import time
 
-if packages := os.environ.get("PARLEY_PYTHON_PACKAGES"):
-    sys.path.insert(0, packages)
+PACKAGES = os.environ.get("PARLEY_PYTHON_PACKAGES") or pathlib.Path(__file__).resolve().parents[2] / "build/release/python"
+sys.path.insert(0, str(PACKAGES))
 try:
     import standardwebhooks
 except ImportError:
