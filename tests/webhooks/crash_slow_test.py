@@ -224,7 +224,7 @@ class Run:
                 id, event = d.message["message_id"], (type, d.message["message_id"])
                 if event in ids:
                     self.repeats[type] += 1
-                    equal((d.id, d.body), (ids[event], bodies[d.id]), "a repeat is the same, under the same id")
+                    equal((d.id, d.body), (ids[event], bodies.get(d.id)), "a repeat is the same, under the same id")
                     continue
                 true(d.id not in bodies, f"one id, two events: {d}")
                 ids[event], bodies[d.id] = d.id, d.body
