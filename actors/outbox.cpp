@@ -393,7 +393,7 @@ void outbox::set_disabled(endpoint& e, std::string why) {
   e.lanes.close_all();
   count_bytes(e);
   show_wishes(e);
-  disables_.push_back({e.row.tenant, std::move(why), clock_.now()});
+  disables_.push_back({e.row.tenant, e.row.url, std::move(why), clock_.now()});
 }
 
 void outbox::wake(endpoint& e, mono_time when) {

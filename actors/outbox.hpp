@@ -69,7 +69,7 @@ struct outbox_bounds {
   std::size_t endpoint_posts = 512;  ///< in memory, of one endpoint
   std::size_t endpoint_bytes = 1024 * 1024;
   std::size_t endpoint_lanes = 1024;
-  std::size_t bytes = 16 * 1024 * 1024;  ///< of all endpoints
+  std::size_t bytes = 8 * 1024 * 1024;  ///< of all endpoints
   std::size_t lane_posts = 16;           ///< that a page brings of one lane
   std::size_t page_bytes = 256 * 1024;
   std::size_t page_reads = 8;      ///< under way
@@ -78,10 +78,10 @@ struct outbox_bounds {
   std::size_t scan_entries = 1000;  ///< that make rows
   std::size_t presence = 10'000;
   std::size_t presence_batch = 1000;
-  std::size_t list_bytes = 32 * 1024 * 1024;
+  std::size_t list_bytes = 8 * 1024 * 1024;
   std::size_t list_slice = 2000;
   std::size_t listed_bytes =
-      32 * 1024 * 1024;  ///< under way, of requests that name the members of big rooms
+      8 * 1024 * 1024;  ///< under way, of requests that name the members of big rooms
   std::int64_t replay_queued =
       10'000;              ///< rows that wait; then a replay goes on only as they are sent
   std::size_t calls = 16;  ///< of operators

@@ -41,7 +41,8 @@ void append_time(std::string& out, const std::optional<utc_time>& t) {
 }
 
 // The lines of an export: `type` tells them from log entries, which are there as everywhere.
-void append_person(std::string& out, const store::user_export_page::person& p) {
+void append_person(std::string& out, const store::user_export_page::person& p,
+                   const std::vector<std::string>& topics) {
   out += R"({"type":"user","user_id":)";
   append_json_string(out, p.id.view());
   out += R"(,"last_seen":)";
@@ -50,7 +51,12 @@ void append_person(std::string& out, const store::user_export_page::person& p) {
   append_time(out, p.revoke_before);
   out += R"(,"erased_at":)";
   append_time(out, p.erased_at);
-  out += "}\n";
+  out += R"(,"topics":[)";
+  for (const auto& topic : topics) {
+    if (&topic != &topics.front()) out += ',';
+    append_json_string(out, topic);
+  }
+  out += "]}\n";
 }
 void append_membership(std::string& out, const store::user_export_page::membership& m) {
   out += R"({"type":"membership","room":)";
@@ -283,7 +289,7 @@ struct runner {
     if (!*page) return std::optional<export_lines>{};
     export_lines out;
     out.next_cursor = std::move((*page)->next_cursor);
-    if ((*page)->self) append_person(out.lines, *(*page)->self);
+    if ((*page)->self) append_person(out.lines, *(*page)->self, (*page)->topics);
     for (const auto& m : (*page)->memberships) append_membership(out.lines, m);
     for (const auto& said : (*page)->messages) {
       append_entry(out.lines, said.room, said.message);

@@ -543,12 +543,13 @@ config_section time_keys() {
 
 config_section webhook_keys() {
   return {
-      "Webhooks (a tenant's own settings: webhook_url, webhook_events, webhook_format)",
+      "Webhooks (a tenant's own settings: webhook_url, webhook_events, webhook_format), "
+      "notifications",
       {flag("webhook_allow_private", PARLEY_MEMBER(webhook_allow_private),
             "`true`: webhooks may go to plain HTTP, to any port, and to loopback, private and "
             "link-local addresses. Only where all tenants are trusted."),
        duration("webhook_timeout", PARLEY_MEMBER(webhook_timeout), milliseconds{100}, 2 * minute,
-                "For an endpoint's answer; connecting and TLS have half of it each."),
+                "For an endpoint's answer; resolving its name, connecting and TLS have half of it each."),
        text("webhook_ca_file", PARLEY_MEMBER(webhook_ca_file), is_any_text,
             "the path of a PEM file, or empty",
             "Certificate authorities that webhooks trust beside the system's."),
@@ -569,7 +570,8 @@ config_section webhook_keys() {
        with_chatapi(
            duration("retry_interval", PARLEY_MEMBER(retry_interval), milliseconds{10}, 24 * hour,
                     "After the first failure a webhook waits up to so long (full jitter), "
-                    "after each further one up to twice as long."),
+                    "after each further one up to twice as long. A notification that is not "
+                    "acknowledged is sent again after so long, then after twice that, and so on."),
            {"RETRY_INTERVAL"}),
        duration("retry_max_interval", PARLEY_MEMBER(retry_max_interval), milliseconds{10},
                 7 * 24 * hour, "But never longer than this."),

@@ -33,12 +33,12 @@ constexpr std::uint64_t online_user_bytes = 256;
 // A ticket that waits for its socket: whom it lets in, and where it is found (digest, tenant, age).
 constexpr std::uint64_t ticket_bytes = 640;
 // Of the outbox (actors/outbox.hpp outbox_bounds): bodies in memory; lists of big rooms' members, kept and on their way.
-constexpr std::uint64_t outbox_posts_max_bytes = actors::outbox_bounds{}.bytes;
+constexpr std::uint64_t outbox_posts_max_bytes = 2 * actors::outbox_bounds{}.bytes;
 constexpr std::uint64_t outbox_lists_max_bytes =
     actors::outbox_bounds{}.list_bytes + actors::outbox_bounds{}.listed_bytes;
 constexpr std::uint64_t outbox_requests_max = actors::outbox_options{}.concurrency;
-// A request to a webhook: its body and its answer's buffer, and the connection with TLS.
-constexpr std::uint64_t webhook_request_bytes = 160 * kib;
+// A request to a webhook: its connection with TLS, and the buffers. Its body is one of those in memory, once more.
+constexpr std::uint64_t webhook_request_bytes = 48 * kib;
 // What an I/O thread keeps for reading: shared buffers, the parser's, the frame arena.
 constexpr std::uint64_t io_buffer_bytes = 2 * mib;
 // One room that is live on one connection (DESIGN: position, head, due list).

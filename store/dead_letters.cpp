@@ -41,6 +41,15 @@ std::optional<dead_no> parse_dead_letter_id(std::string_view id) {
 
 std::string dead_letter_id(dead_no no) { return std::to_string(no.value); }
 
+std::string recipients_text(const std::vector<user_no>& users) {
+  std::string out = "[";
+  for (const user_no user : users) {
+    if (out.size() > 1) out += ',';
+    out += std::to_string(user.value);
+  }
+  return out + ']';
+}
+
 std::vector<user_no> parse_recipients(std::string_view json) {
   std::vector<user_no> out;
   const auto numbers = nlohmann::json::parse(json, nullptr, false);

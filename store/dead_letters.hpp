@@ -39,8 +39,9 @@ struct dead_row {
   // Of a notification:
   std::optional<notification_no> notification{};
   std::optional<std::chrono::milliseconds> ttl{};  ///< as long as it had
-  std::string recipients{};  ///< who has not acknowledged it: a JSON array of users' numbers; empty: not noted
   // Of all:
+  /// Of what was for many, who lacked it: a JSON array of users' numbers; empty: not noted.
+  std::string recipients{};
   std::uint32_t attempts = 0;
   std::optional<utc_time> last_attempt_at{};
   std::string error{};
@@ -52,6 +53,7 @@ struct dead_row {
 [[nodiscard]] std::string dead_letter_id(dead_no no);
 /// Of the column `recipients`; what is no number is passed over.
 [[nodiscard]] std::vector<user_no> parse_recipients(std::string_view json);
+[[nodiscard]] std::string recipients_text(const std::vector<user_no>& users);
 
 class dead_letters {
  public:

@@ -16,15 +16,6 @@ constexpr int rest_after_piece = 4;
 constexpr std::chrono::seconds wait_after_failure{1};
 constexpr std::string_view expired = "expired";
 
-std::string numbers_of(const std::vector<user_no>& users) {
-  std::string out = "[";
-  for (const user_no user : users) {
-    if (out.size() > 1) out += ',';
-    out += std::to_string(user.value);
-  }
-  return out + ']';
-}
-
 }  // namespace
 
 notification_expiry::notification_expiry(connection& db, user_names& users, room_ends& rooms,
@@ -224,7 +215,7 @@ write_result<void> notification_expiry::give_up(const ending& e) {
   if (e.lacking == 1) letter.recipient = e.noted.front();
   letter.notification = e.no;
   letter.ttl = e.ttl;
-  letter.recipients = numbers_of(e.noted);
+  letter.recipients = recipients_text(e.noted);
   letter.attempts = e.attempts;
   letter.last_attempt_at = e.last_attempt_at;
   letter.error = expired;

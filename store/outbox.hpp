@@ -126,9 +126,10 @@ struct outbox_batch {
   std::optional<replayed> replay{};
   std::vector<outbox_row> rows;
   std::vector<outbox_outcome> outcomes;
-  /// This endpoint is not to be used any more.
+  /// This endpoint is not to be used any more, if this is its URL still.
   struct disable {
     tenant_no tenant;
+    std::string url;
     std::string why;
     utc_time at{};
   };
@@ -256,6 +257,7 @@ class outbox_reader {
   virtual result<std::optional<endpoint_row>> endpoint(tenant_no tenant) = 0;
   virtual result<log_positions> positions() = 0;
   /// Entries behind `after` for whoever wants them, as the endpoints are in this snapshot.
+  /// `max_entries`, here and below: rows that it makes; how far it looks is bounded in time.
   virtual result<scanned> scan_events(log_id after, std::size_t max_entries) = 0;
   /// Messages behind `after` that were committed before `due_before`, but none behind the events' position: a row for each
   /// member who has not acked, or one for all of a room over `max_members`.

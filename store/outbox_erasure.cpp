@@ -39,15 +39,6 @@ erased erase_from(std::vector<user_no>& recipients, user_no user) {
   return recipients.empty() ? erased::all : erased::name;
 }
 
-std::string text_of(const std::vector<user_no>& users) {
-  std::string out = "[";
-  for (const user_no u : users) {
-    if (out.size() > 1) out += ',';
-    out += std::to_string(u.value);
-  }
-  return out + ']';
-}
-
 }  // namespace
 
 outbox_erasure::outbox_erasure(connection& db, outbox_writes& outbox)
@@ -138,10 +129,9 @@ write_result<void> outbox_erasure::erase_letter(const dead_row& letter, user_no 
   if (of_data == erased::nothing && of_recipients == erased::nothing) return {};
   std::optional<std::string> data_text;
   if (!data.empty()) data_text = std::move(data);
-  std::optional<std::string> recipients_text;
-  if (!letter.recipients.empty()) recipients_text = text_of(recipients);
-  if (auto done = later(update_letter_.run(letter.no, data_text, recipients_text)); !done)
-    return done.error();
+  std::optional<std::string> left;
+  if (!letter.recipients.empty()) left = recipients_text(recipients);
+  if (auto done = later(update_letter_.run(letter.no, data_text, left)); !done) return done.error();
   return {};
 }
 

@@ -636,6 +636,11 @@ db_result<dead_letter_list> outbox_reads::dead_letters(tenant_no tenant, std::si
       if (!name) return name.error();
       d.user = **name;
     }
+    for (const user_no user : parse_recipients(q.text(8))) {
+      auto name = users_.name(user);
+      if (!name) return name.error();
+      d.recipients.push_back(**name);
+    }
     if (auto named = name_entry(d, q.number<log_id>(4)); !named) return named.error();
   }
   if (q.failed()) return db_.last_failure();

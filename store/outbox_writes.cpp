@@ -1,5 +1,6 @@
 #include "store/outbox_writes.hpp"
 
+#include "protocol/limits.hpp"
 #include "store/write_failure.hpp"
 
 #include <algorithm>
@@ -61,7 +62,7 @@ outbox_writes::outbox_writes(connection& db, const log_appender& log, std::int64
       delete_endpoint_(db, lazily{"DELETE FROM endpoint_state WHERE tenant_no = ?"}),
       disable_endpoint_(db, lazily{"UPDATE endpoint_state SET disabled_at = ?2, why = ?3, "
                                    "replay_from = 0, replay_to = 0 WHERE tenant_no = ?1 "
-                                   "AND disabled_at IS NULL"}),
+                                   "AND url = ?4 AND disabled_at IS NULL"}),
       add_to_endpoint_(
           db, lazily{"UPDATE endpoint_state SET queued = queued + ?2, delivered = delivered + ?3, "
                      "given_up = given_up + ?4, dropped = dropped + ?5, last_success_at = "
@@ -87,7 +88,16 @@ outbox_writes::outbox_writes(connection& db, const log_appender& log, std::int64
                              "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"}),
       delete_row_(db, lazily{"DELETE FROM outbox WHERE outbox_no = ?"}),
       postpone_row_(db, lazily{"UPDATE outbox SET attempts = ?2, next_at = ?3, "
-                               "last_attempt_at = ?4, error = ?5 WHERE outbox_no = ?1"}) {
+                               "last_attempt_at = ?4, error = ?5 WHERE outbox_no = ?1"}),
+      select_lacking_(
+          db, lazily{"SELECT m.user_no FROM (SELECT l.tenant_no, l.room_no, l.seq, l.sender_no, "
+                     "x.user_no FROM messages l JOIN room_members x ON x.room_no = l.room_no "
+                     "WHERE l.id = ?1 LIMIT ?2) m JOIN room_members j ON j.tenant_no = m.tenant_no "
+                     "AND j.user_no = m.user_no AND j.room_no = m.room_no "
+                     "LEFT JOIN delivery_state d ON d.tenant_no = m.tenant_no "
+                     "AND d.user_no = m.user_no AND d.room_no = m.room_no "
+                     "WHERE max(j.joined_seq, coalesce(d.last_ack, 0)) < m.seq "
+                     "AND m.user_no <> m.sender_no"}) {
   counts_.events_waiting =
       db.integer_or_throw("SELECT coalesce(sum(queued), 0) FROM endpoint_state");
 }
@@ -196,7 +206,8 @@ write_result<void> outbox_writes::tenant_gone(tenant_no tenant) {
 }
 
 write_result<void> outbox_writes::disable(const outbox_batch::disable& d) {
-  if (auto done = later(disable_endpoint_.run(d.tenant, d.at, d.why)); !done) return done;
+  if (auto done = later(disable_endpoint_.run(d.tenant, d.at, d.why, d.url)); !done) return done;
+  if (db_.changes() == 0) return {};  // it has another URL by now
   return later(delete_chore_.run(d.tenant, outbox_chore::requeue));
 }
 
@@ -386,11 +397,24 @@ write_result<void> outbox_writes::settle(const outbox_outcome& o, touched& t) {
   return bury(w, o);
 }
 
+write_result<std::vector<user_no>> outbox_writes::lacking(const waiting& w) {
+  std::vector<user_no> out;
+  auto q = select_lacking_.query(w.log, limits::dead_letter_recipients_max);
+  while (q.next()) out.push_back(q.number<user_no>(0));
+  if (q.failed()) return write_failed(db_.last_failure(), item_step::later);
+  return out;
+}
+
 write_result<void> outbox_writes::bury(const waiting& w, const outbox_outcome& o) {
   dead_row dead;
   dead.tenant = o.tenant;
   dead.kind = w.type == event_type::message_offline ? dead_kind::message : dead_kind::webhook;
   dead.lane = w.lane;
+  if (dead.kind == dead_kind::message && !w.recipient) {
+    const auto users = lacking(w);
+    if (!users) return users.error();
+    dead.recipients = recipients_text(*users);
+  }
   dead.type = w.type;
   dead.log = w.log;
   dead.recipient = w.recipient;

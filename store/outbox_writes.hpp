@@ -111,6 +111,8 @@ class outbox_writes {
   write_result<void> move(const outbox_batch& batch);
   write_result<void> settle(const outbox_outcome& o, touched& t);
   write_result<void> bury(const waiting& w, const outbox_outcome& o);
+  /// Who of a big room lacks this message, as far as a few milliseconds look.
+  write_result<std::vector<user_no>> lacking(const waiting& w);
   /// Stores the row, or counts it as dropped. `event_id`: of one that had one before.
   write_result<void> insert(const outbox_row& row, log_id place, touched& t,
                             std::string_view event_id = {});
@@ -155,6 +157,7 @@ class outbox_writes {
   statement insert_row_;
   statement delete_row_;
   statement postpone_row_;
+  statement select_lacking_;
 };
 
 }  // namespace parley::store

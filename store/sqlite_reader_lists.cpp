@@ -532,6 +532,9 @@ result<std::optional<user_export_page>> sqlite_reader::export_user(tenant_no ten
       if (!q.next()) return unreadable(db_->last_failure());
       out.self =
           user_export_page::person{user, q.optional_time(0), q.optional_time(1), q.optional_time(2)};
+      auto topics = notifications_.topics(tenant, **self);
+      if (!topics) return unreadable(topics.error());
+      out.topics = std::move(*topics);
     }
     if (!messages_from) {
       auto next = export_memberships(out, tenant, **self, room_no{(*rooms_from)[0]}, max_rows);

@@ -479,7 +479,8 @@ struct user_export_page {
     room_id room;
     entry message;
   };
-  std::optional<person> self;  ///< in the first part
+  std::optional<person> self;       ///< in the first part
+  std::vector<std::string> topics;  ///< that the user subscribes to; likewise
   std::vector<membership> memberships;
   std::vector<said> messages;  ///< perhaps none though there is a next part
   std::string next_cursor;

@@ -134,7 +134,7 @@ class model_store {
     for (const auto& r : b.rows) insert(r, in_place ? r.log : events);
     if (b.disabled) {
       const auto e = endpoints.find(b.disabled->tenant);
-      if (e != endpoints.end()) {
+      if (e != endpoints.end() && e->second.url == b.disabled->url) {
         e->second.disabled = true;
         e->second.why = b.disabled->why;
       }

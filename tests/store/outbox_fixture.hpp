@@ -83,9 +83,10 @@ struct outbox_fixture : store_fixture {
     b.outcomes = std::move(outcomes);
     return b;
   }
-  void disable() {
+  void disable() { disable(endpoint().url); }
+  void disable(const std::string& url) {
     outbox_batch b;
-    b.disabled = {tenant, "it answered 410", time.now()};
+    b.disabled = {tenant, url, "it answered 410", time.now()};
     apply(b);
   }
 

@@ -115,6 +115,8 @@ TEST_SUITE("SPEC 6 endpoints") {
     say(room, 3, 3);
     read_log();
     const auto at = positions().events;
+    disable("https://hooks.example/another");  // what a former URL answered
+    CHECK_FALSE(endpoint().disabled);
     disable();
     CHECK(endpoint().disabled);
     CHECK(endpoint().why == "it answered 410");
@@ -460,6 +462,15 @@ TEST_SUITE("SPEC 6 message.offline") {
     const std::vector<std::pair<std::string, std::int64_t>> expected{
         {"ann", 0}, {"bob", 0}, {"cleo", 2}, {"dan", 0}};
     CHECK(members == expected);
+
+    // Given up, it names those who lack it then.
+    settle(item, kind::given_up, 10);
+    const auto all = letters();
+    REQUIRE(all.size() == 1);
+    CHECK(all[0].kind == dead_kind::message);
+    CHECK_FALSE(all[0].user);
+    CHECK(all[0].recipients == std::vector<user_id>{"bob"_user, "dan"_user});
+    check_clean();
   }
 
   TEST_CASE_FIXTURE(outbox_fixture, "what was acked, left or deleted meanwhile is not told") {
