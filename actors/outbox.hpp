@@ -70,11 +70,12 @@ struct outbox_bounds {
   std::size_t endpoint_bytes = 1024 * 1024;
   std::size_t endpoint_lanes = 1024;
   std::size_t bytes = 8 * 1024 * 1024;  ///< of all endpoints
-  std::size_t lane_posts = 16;           ///< that a page brings of one lane
+  std::size_t lane_posts = 16;          ///< that a page brings of one lane
   std::size_t page_bytes = 256 * 1024;
   std::size_t page_reads = 8;      ///< under way
   std::size_t unconfirmed = 4096;  ///< outcomes that are not on the disk; beyond: nothing is sent
   std::size_t batch_outcomes = 1000;
+  std::size_t batch_given_up = 4;   ///< of them: each may have a big room's members looked at
   std::size_t scan_entries = 1000;  ///< that make rows
   std::size_t presence = 10'000;
   std::size_t presence_batch = 1000;

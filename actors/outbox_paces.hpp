@@ -18,10 +18,7 @@ inline constexpr std::chrono::milliseconds log_pause{10'000};
 /// An endpoint without news is looked at so often: rows of which no news came (a job's) wait no longer.
 inline constexpr std::chrono::milliseconds recheck_pause{60'000};
 /// A body that was made so long ago is made anew: edits, deletes and erasures since are in it then.
-inline constexpr std::chrono::milliseconds loaded_good_for{10'000};
-/// The client answers within its own deadlines, which are shorter; if it ever does not, its lane must not wait for ever.
-inline constexpr std::chrono::minutes attempt_deadline{5};
-inline constexpr std::chrono::seconds call_deadline{30};
+inline constexpr std::chrono::milliseconds loaded_good_for{2000};
 /// A retry comes no sooner: full jitter alone would let some follow at once.
 inline constexpr std::chrono::milliseconds retry_floor{100};
 

@@ -416,7 +416,10 @@ void outbox::flush_outcomes(mono_time now) {
   if (!applying_.empty() || disabling_ || now < outcomes_at_) return;
   if (gathered_.empty() && disables_.empty()) return;
   store::outbox_batch batch;
-  while (!gathered_.empty() && applying_.size() < bounds_.batch_outcomes) {
+  std::size_t given_up = 0;
+  while (!gathered_.empty() && applying_.size() < bounds_.batch_outcomes &&
+         given_up < bounds_.batch_given_up) {
+    if (gathered_.front().outcome.what == store::outbox_outcome::kind::given_up) ++given_up;
     batch.outcomes.push_back(gathered_.front().outcome);
     applying_.push_back(std::move(gathered_.front()));
     gathered_.pop_front();
@@ -451,7 +454,7 @@ void outbox::on_outcomes_stored(const std::optional<error>& failure) {
 }
 
 void outbox::sweep_attempts(mono_time now) {
-  while (!attempts_.empty() && attempts_.begin()->second.began + attempt_deadline <= now)
+  while (!attempts_.empty() && attempts_.begin()->second.began + options_.attempt_deadline <= now)
     on_answer(attempts_.begin()->first, {0, std::nullopt, "no answer in time"});
 }
 

@@ -441,6 +441,13 @@ job_runner::step_result job_runner::erase_in_room(job& j, room_no room, bool liv
 }
 
 job_runner::step_result job_runner::erase_from_outbox(job& j) {
+  // First what may end meanwhile, and would name the user in a row of its own.
+  if (auto found = subject_of(j); !found) {
+    return found.error();
+  } else if (*found) {
+    auto waiting = notifications_.erase_user(j.tenant, **found, rows_a_step);
+    if (!waiting || *waiting > 0) return waiting;
+  }
   outbox_no place{j.place_seq.value};
   auto rows = outbox_.erase_rows(j.tenant, j.subject, place, scan_a_step);
   if (!rows) return rows;

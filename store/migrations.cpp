@@ -2,9 +2,12 @@
 
 #include "protocol/hash.hpp"
 #include "store/chatapi_views.hpp"
+#include "store/endpoint_rows.hpp"
 
 #include <array>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace parley::store {
 namespace {
@@ -252,6 +255,7 @@ CREATE TABLE outbox(
 ) STRICT;
 CREATE INDEX outbox_by_lane ON outbox(tenant_no, lane, place, outbox_no);
 CREATE INDEX outbox_by_age ON outbox(tenant_no);
+CREATE INDEX outbox_by_entry ON outbox(tenant_no, lane, log_id) WHERE log_id > 0;
 
 CREATE TABLE outbox_chores(
   tenant_no INTEGER NOT NULL,
@@ -355,6 +359,34 @@ void found(connection& db, utc_time now, random_source& random) {
   if (!done) throw db_exception{db.last_failure()};
 }
 
+/// Tenants that have a `webhook_url` from before there were endpoints: told of what comes from now on.
+void give_endpoints(connection& db) {
+  std::vector<std::pair<tenant_no, wanted_endpoint>> wanted;
+  {
+    statement tenants{db, "SELECT tenant_no, config FROM tenants WHERE deleted_at IS NULL"};
+    auto q = tenants.query();
+    while (q.next()) {
+      if (auto e = endpoint_in(q.text(1)))
+        wanted.emplace_back(q.number<tenant_no>(0), std::move(*e));
+    }
+    if (q.failed()) throw db_exception{db.last_failure()};
+  }
+  if (wanted.empty()) return;
+  const auto last = db.integer_or_throw(
+      "SELECT max((SELECT coalesce(max(id), 0) FROM messages), "
+      "(SELECT coalesce(max(last_id), 0) FROM commits))");
+  statement endpoint{db,
+                     "INSERT INTO endpoint_state(tenant_no, url, events, format, since_id) "
+                     "VALUES(?, ?, ?, ?, ?)"};
+  for (const auto& [tenant, e] : wanted) {
+    if (!endpoint.run(tenant, e.url, e.events, e.format, last))
+      throw db_exception{db.last_failure()};
+  }
+  statement position{
+      db, "INSERT INTO reader_positions(name, id) VALUES('events', ?1), ('offline', ?1)"};
+  if (!position.run(last)) throw db_exception{db.last_failure()};
+}
+
 void apply(connection& db, const migration& step, utc_time now, random_source& random) {
   transaction t{db};
   if (!t.begin()) throw db_exception{db.last_failure()};
@@ -363,6 +395,7 @@ void apply(connection& db, const migration& step, utc_time now, random_source& r
     db.execute_or_throw(("PRAGMA application_id=" + std::to_string(application_id)).c_str());
     found(db, now, random);
   }
+  if (step.version == 4) give_endpoints(db);
   statement record{db, "INSERT INTO schema_migrations(version, name, applied_at) VALUES(?, ?, ?)"};
   if (!record.run(step.version, step.name, now)) throw db_exception{db.last_failure()};
   db.execute_or_throw(("PRAGMA user_version=" + std::to_string(step.version)).c_str());

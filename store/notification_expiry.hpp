@@ -48,6 +48,8 @@ class notification_expiry {
   write_result<void> run();
   void committed(commit_no no);
   void undone();
+  /// What is being listed is listed anew.
+  void start_over() { ending_.reset(); }
   /// The piece, from plan() to its commit, took so long.
   void rest(mono_time start, mono_time end);
   /// A piece can be done without waiting for the next look.
@@ -101,7 +103,7 @@ class notification_expiry {
   bool goes_on_ = false;
   mono_time next_look_{};
   mono_time next_piece_{};
-  std::optional<ending> ending_;
+  std::optional<ending> ending_;  ///< whose users are being listed
   std::deque<notification_no> clearing_;
   std::vector<notification_no> given_up_;  ///< by the piece under way, with rows to be cleared
 

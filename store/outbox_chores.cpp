@@ -89,7 +89,7 @@ write_result<std::int64_t> outbox_chores::step(chore& c) {
     }
     const auto queued = outbox_.requeue(**letter);
     if (!queued) return queued.error();
-    if (!*queued) {
+    if (*queued == outbox_writes::requeued::not_taken) {
       c.done = true;  // the endpoint takes no more: the rest stays
       return rows;
     }

@@ -10,7 +10,8 @@
 namespace parley::store {
 namespace {
 
-constexpr std::size_t fixed_bytes = 512;  // of a body, besides its texts
+constexpr std::size_t fixed_bytes = 512;    // of a body, besides its texts
+constexpr std::size_t names_a_page = 5000;  // of recipients of dead letters: each is looked up
 
 std::string select_entry(std::string_view from) {
   std::string sql = "SELECT ";
@@ -605,13 +606,15 @@ db_result<dead_letter_list> outbox_reads::dead_letters(tenant_no tenant, std::si
   limit = std::max<std::size_t>(limit, 1);
   dead_letter_list out;
   std::int64_t last = 0;
+  std::size_t names = 0;
   auto q = dead_letters_.query(tenant, before, limit + 1);
   while (q.next()) {
-    if (out.letters.size() == limit) {
+    if (out.letters.size() == limit || names >= names_a_page) {
       out.next_cursor = encode_cursor(cursor_kind::dead_letters, {last, 0});
       return out;
     }
     last = q.integer(0);
+    names += parse_recipients(q.text(8)).size();
     dead_letter& d = out.letters.emplace_back();
     d.id = dead_letter_id(dead_no{last});
     d.kind = static_cast<dead_kind>(q.integer(1));

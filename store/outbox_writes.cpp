@@ -97,7 +97,8 @@ outbox_writes::outbox_writes(connection& db, const log_appender& log, std::int64
                      "LEFT JOIN delivery_state d ON d.tenant_no = m.tenant_no "
                      "AND d.user_no = m.user_no AND d.room_no = m.room_no "
                      "WHERE max(j.joined_seq, coalesce(d.last_ack, 0)) < m.seq "
-                     "AND m.user_no <> m.sender_no"}) {
+                     "AND m.user_no <> m.sender_no"}),
+      has_entry_(db, lazily{"SELECT 1 FROM messages WHERE id = ? AND room_no = ?"}) {
   counts_.events_waiting =
       db.integer_or_throw("SELECT coalesce(sum(queued), 0) FROM endpoint_state");
 }
@@ -469,14 +470,22 @@ write_result<std::optional<dead_row>> outbox_writes::retry(tenant_no tenant, std
   }
   const auto queued = requeue(**letter);
   if (!queued) return queued.error();
-  if (!*queued) return refused(no_endpoint());
+  if (*queued == requeued::not_taken) return refused(no_endpoint());
+  if (*queued == requeued::gone)
+    return refused(conflict("what it tells of was removed by retention", "id"));
   return std::optional<dead_row>{};
 }
 
-write_result<bool> outbox_writes::requeue(const dead_row& letter) {
+write_result<outbox_writes::requeued> outbox_writes::requeue(const dead_row& letter) {
   const auto e = find(letter.tenant);
   if (!e) return e.error();
-  if (!*e || !(*e)->active || (*e)->queued >= max_events_) return false;
+  if (!*e || !(*e)->active || (*e)->queued >= max_events_) return requeued::not_taken;
+  if (letter.log.is_set()) {
+    auto q = has_entry_.query(letter.log, letter.lane);
+    const bool there = q.next();
+    if (q.failed()) return write_failed(db_.last_failure(), item_step::later);
+    if (!there) return requeued::gone;
+  }
   const auto behind = place_behind();
   if (!behind) return behind.error();
   touched t{.row = *e};
@@ -491,7 +500,7 @@ write_result<bool> outbox_writes::requeue(const dead_row& letter) {
   if (auto saved = save(letter.tenant, t.sum); !saved) return saved.error();
   if (auto taken = letters_.take(letter); !taken) return taken.error();
   open_.news.insert(letter.tenant);
-  return true;
+  return requeued::yes;
 }
 
 write_result<void> outbox_writes::forget(tenant_no tenant, std::string_view id) {

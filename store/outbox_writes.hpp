@@ -44,8 +44,12 @@ class outbox_writes {
   /// Queues the event again. Of a notification: the letter is gone, and the caller brings it back.
   write_result<std::optional<dead_row>> retry(tenant_no tenant, std::string_view id);
   write_result<void> forget(tenant_no tenant, std::string_view id);
-  /// False: the letter stays, its endpoint takes nothing.
-  write_result<bool> requeue(const dead_row& letter);
+  enum class requeued : std::uint8_t {
+    yes,
+    not_taken,  ///< the letter stays: its endpoint takes nothing
+    gone,       ///< the letter stays: retention has removed what it tells of
+  };
+  write_result<requeued> requeue(const dead_row& letter);
   [[nodiscard]] dead_letters& letters() { return letters_; }
 
   void committed();
@@ -158,6 +162,7 @@ class outbox_writes {
   statement delete_row_;
   statement postpone_row_;
   statement select_lacking_;
+  statement has_entry_;
 };
 
 }  // namespace parley::store

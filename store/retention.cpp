@@ -56,11 +56,9 @@ retention::retention(connection& db, room_ends& rooms, const clock& now, options
                                 "ELSE e.replay_from END) FROM endpoint_state e "
                                 "JOIN tenants t ON t.tenant_no = e.tenant_no AND t.disabled = 0 "
                                 "WHERE e.tenant_no = ? AND e.disabled_at IS NULL"}),
-      // Rows about the same kind of event lie in the order of their entries, but message.offline comes some seconds later:
-      // so the first one is among the first of them all.
-      select_waiting_(db, lazily{"SELECT min(log_id) FROM (SELECT log_id FROM outbox "
-                                 "INDEXED BY outbox_by_lane WHERE tenant_no = ? AND lane = ? "
-                                 "ORDER BY place, outbox_no LIMIT 1024) WHERE log_id > 0"}) {}
+      select_waiting_(db, lazily{"SELECT log_id FROM outbox INDEXED BY outbox_by_entry "
+                                 "WHERE tenant_no = ? AND lane = ? AND log_id > 0 "
+                                 "ORDER BY log_id LIMIT 1"}) {}
 
 // --------------------------------------------------------------------------------------------------------- looking
 

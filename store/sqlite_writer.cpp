@@ -284,6 +284,7 @@ write_result<void> sqlite_writer::maintain(mono_time now, utc_time utc) {
   if (jobs_.due(now)) {
     const auto wrote = piece_of(jobs_, now);
     if (!wrote) return wrote.error();
+    if (*wrote) expiry_.start_over();  // whom it has noted may just have been erased
     if (*wrote) return {};
   }
   if (chores_.due(now)) {

@@ -132,7 +132,8 @@ TEST_SUITE("SPEC 8 migrations") {
   }
 
   TEST_CASE_FIXTURE(store_fixture,
-                    "keys of a database of version 1 are found after its migration") {
+                    "a database of version 1 after its migration: its keys are found, its "
+                    "webhook_url is called from then on") {
     const auto hex = [](const hash128& h) {
       std::string out;
       for (const auto byte : h.bytes) {
@@ -148,7 +149,8 @@ TEST_SUITE("SPEC 8 migrations") {
                 "INSERT INTO meta VALUES('database_id', randomblob(16)), ('epoch', 'e1'), "
                 "('created_at', 1);"
                 "INSERT INTO commits VALUES(1, 1, 1, randomblob(32), 1);"
-                "INSERT INTO tenants VALUES(1, 'tenant_1', 'Acme', '{}', 0, 1, NULL);"
+                "INSERT INTO tenants VALUES(1, 'tenant_1', 'Acme', "
+                "'{\"webhook_url\":\"https://a.example/\"}', 0, 1, NULL);"
                 "INSERT INTO users(user_no, tenant_no, user_id) VALUES(1, 1, 'ann');"
                 "INSERT INTO rooms(room_no, tenant_no, room_id, type, posting, member_count, "
                 "created_at, updated_at) VALUES(1, 1, randomblob(16), 2, 1, 1, 1, 1);"
@@ -165,6 +167,15 @@ TEST_SUITE("SPEC 8 migrations") {
     REQUIRE(found->key);
     CHECK(found->key->seq == room_seq{1});
     CHECK(found->key->created_at == from_unix_ms(5));
+    const auto endpoint = reads->outbox()->endpoint(tenant_no{1});
+    REQUIRE(endpoint);
+    REQUIRE(*endpoint);
+    CHECK((*endpoint)->url == "https://a.example/");
+    CHECK((*endpoint)->since == log_id{1});
+    const auto positions = reads->outbox()->positions();
+    REQUIRE(positions);
+    CHECK(positions->events == log_id{1});
+    CHECK(positions->offline == log_id{1});
     close();
     CHECK(query_text(options.file, "PRAGMA user_version") ==
           std::to_string(newest_schema_version()) + "\n");

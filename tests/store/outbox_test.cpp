@@ -534,6 +534,37 @@ TEST_SUITE("SPEC 6 what waits") {
     check_clean();
   }
 
+  TEST_CASE_FIXTURE(outbox_fixture,
+                    "retention keeps what is told again, and no dead letter outlives its entry") {
+    options.message_retention = 1h;
+    begin(R"({"webhook_url":"https://a.example/","webhook_events":["message.created"]})");
+    const auto room = make_room(tenant, {"ann"_user});
+    say(room, 1, 3);
+    read_log();
+    time.advance(11s);
+    read_offline();
+    for (const auto& i : waiting()) settle(i, kind::given_up, 10);
+    auto all = letters();
+    REQUIRE(all.size() == 3);
+    // Queued again, behind more than a page of newer ones: still kept.
+    say(room, 4, 1500);
+    read_log();
+    REQUIRE(change(tenant_change::retry_dead_letter{all[1].id}));
+    time.advance(2h);
+    read_offline();
+    maintain(100, 1s);
+    CHECK(log_of(room.no).front().seq == room_seq{2});
+    deliver_all();
+    maintain(100, 1s);
+    CHECK(log_of(room.no).front().seq > room_seq{3});
+    const auto gone = change(tenant_change::retry_dead_letter{all[0].id});
+    REQUIRE_FALSE(gone);
+    CHECK(gone.error().why.code == error_code::conflict);
+    CHECK(gone.error().why.field == "id");
+    CHECK(letters().size() == 2);
+    check_clean();
+  }
+
   TEST_CASE_FIXTURE(outbox_fixture, "what the log has lost to retention or erasure is not told") {
     options.message_retention = 1h;
     begin(R"({"webhook_url":"https://a.example/","webhook_events":["message.created"]})");
