@@ -132,8 +132,12 @@ class webhook_client::impl {
 
  private:
   struct name_result {
-    std::string name;
+    std::string host;
     name_answer answer;
+  };
+  struct name_lookup {
+    std::vector<exchange_ptr> waiting;  ///< not empty
+    lookup_begun begun;
   };
   /// What other threads hand over: one wake-up for all that has come since the last.
   struct inbox {
@@ -204,19 +208,21 @@ class webhook_client::impl {
     if (e->target.address) return connect_to(e, {*e->target.address});
     enter(*e, stage::resolving, options_.resolve_timeout);
     // Many may ask for one name at once; whoever leaves early is passed over.
-    auto& waiting = lookups_[e->target.host];
-    waiting.push_back(e);
-    if (waiting.size() > 1) return;
+    auto& asked = lookups_[e->target.host];
+    asked.waiting.push_back(e);
+    if (asked.waiting.size() > 1) return;
     ++counters.lookups;
-    resolver_->resolve(e->target.host, [to = inbox_, name = e->target.host](name_answer answer) {
-      to->put([&](inbox& in) { in.names.push_back({name, std::move(answer)}); });
+    // With the last dot no search domain is tried.
+    const auto name = options_.allow_private ? e->target.host : e->target.host + ".";
+    asked.begun = resolver_->resolve(name, [to = inbox_, host = e->target.host](name_answer answer) {
+      to->put([&](inbox& in) { in.names.push_back({host, std::move(answer)}); });
     });
   }
 
   void on_name(name_result& result) {
-    const auto waiting = lookups_.extract(result.name);
-    if (waiting.empty()) return;
-    for (const auto& e : waiting.mapped()) {
+    const auto asked = lookups_.extract(result.host);
+    if (asked.empty()) return;
+    for (const auto& e : asked.mapped().waiting) {
       if (e->at != stage::resolving) continue;
       switch (result.answer.outcome) {
         case name_outcome::found:
@@ -227,6 +233,9 @@ class webhook_client::impl {
           break;
         case name_outcome::failed:
           fail(*e, webhook_failure::name_lookup_failed);
+          break;
+        case name_outcome::busy:
+          fail(*e, webhook_failure::name_lookup_queue_full);
           break;
       }
     }
@@ -257,7 +266,7 @@ class webhook_client::impl {
     e->at = stage::connecting;
     e->deadline = now + share;
     e->connect_expired = false;
-    e->on = std::make_unique<webhook_connection>(io_, counters.open);
+    e->on = std::make_unique<webhook_connection>(io_, counters.open, now);
     error_code failed;
     e->on->socket.open(to.protocol(), failed);
     if (!failed) e->on->socket.set_option(tcp::no_delay{true}, failed);
@@ -426,7 +435,9 @@ class webhook_client::impl {
   void on_deadline(exchange& e) {
     switch (e.at) {
       case stage::resolving:
-        return fail(e, webhook_failure::name_lookup_timeout);
+        // The lookup goes on, or keeps its place, for who asks next.
+        return fail(e, *lookups_.at(e.target.host).begun ? webhook_failure::name_lookup_timeout
+                                                         : webhook_failure::name_lookup_queue_full);
       case stage::connecting:
         e.connect_expired = true;
         return e.on->close();  // on_connected() goes on
@@ -450,7 +461,7 @@ class webhook_client::impl {
   const std::chrono::milliseconds tick_interval_;
   bool is_ticking_ = false;
   std::vector<exchange_ptr> active_;
-  std::unordered_map<std::string, std::vector<exchange_ptr>> lookups_;  ///< by name; none is empty
+  std::unordered_map<std::string, name_lookup> lookups_;  ///< by host
   webhook_idle_pool idle_;
   std::vector<exchange_ptr> posted_;  ///< these two: kept for their memory
   std::vector<name_result> names_;

@@ -2,13 +2,14 @@
 /// Webhooks over HTTP/1.1, on a thread of its own: each request a POST, on a connection that is kept for the next one.
 /// Owner      whoever makes it; post() from any thread. All else happens on its thread, and so do the callbacks.
 /// Bound      a request: its deadlines (connect, TLS, answer). An answer: 16 KiB of head, 64 KiB in all; of what is
-///            longer the status counts, and the connection goes. Connections without a request: webhook_idle_limits.
+///            longer the status counts, and the connection goes. Connections that are kept: webhook_idle_limits.
 ///            Requests under way: the caller's.
 ///
 /// Where a request may go (SPEC 6): its URL is judged (webhook_target.hpp), its name resolved, *every* address checked,
 /// and the connection made to one of those addresses. Nobody resolves a second time: a name that changes between check
-/// and use changes nothing. One address among them that is not public: none is used. Redirects are answers like any
-/// other; a proxy in the environment is not looked at.
+/// and use changes nothing. One address among them that is not public: none is used. Without allow_private a name is
+/// resolved with a dot at its end, so that no search domain of resolv.conf(5) makes it another; `Host`, SNI and the
+/// certificate have none. Redirects are answers like any other; a proxy in the environment is not looked at.
 ///
 /// A request is written again, once and on a new connection, when a kept one turns out to have been closed before any
 /// byte of an answer: whoever listens knows repeats by their `webhook-id`.
@@ -60,6 +61,8 @@ inline constexpr std::string_view address_not_allowed = "address not allowed";
 inline constexpr std::string_view name_not_found = "name not found";
 inline constexpr std::string_view name_lookup_failed = "name lookup failed";
 inline constexpr std::string_view name_lookup_timeout = "name lookup timeout";
+inline constexpr std::string_view name_lookup_queue_full =
+    "name lookup queue full";  ///< it never began: too many others are being looked up
 inline constexpr std::string_view connection_refused = "connection refused";
 inline constexpr std::string_view connection_timeout = "connection timeout";
 inline constexpr std::string_view connection_failed =
@@ -71,11 +74,22 @@ inline constexpr std::string_view answer_timeout = "answer timeout";
 inline constexpr std::string_view connection_closed = "connection closed";  ///< before a whole head
 inline constexpr std::string_view invalid_answer = "invalid answer";
 
-inline constexpr std::array all{
-    invalid_url,        invalid_request,      address_not_allowed,   name_not_found,
-    name_lookup_failed, name_lookup_timeout,  connection_refused,    connection_timeout,
-    connection_failed,  tls_handshake_failed, tls_handshake_timeout, certificate_not_trusted,
-    answer_timeout,     connection_closed,    invalid_answer};
+inline constexpr std::array all{invalid_url,
+                                invalid_request,
+                                address_not_allowed,
+                                name_not_found,
+                                name_lookup_failed,
+                                name_lookup_timeout,
+                                name_lookup_queue_full,
+                                connection_refused,
+                                connection_timeout,
+                                connection_failed,
+                                tls_handshake_failed,
+                                tls_handshake_timeout,
+                                certificate_not_trusted,
+                                answer_timeout,
+                                connection_closed,
+                                invalid_answer};
 }  // namespace webhook_failure
 
 /// Any thread may read them.

@@ -78,7 +78,7 @@ webhook_connection_ptr webhook_idle_pool::take(const std::string& endpoint, mono
 }
 
 void webhook_idle_pool::give(std::string endpoint, webhook_connection_ptr kept, mono_time now) {
-  if (limits_.max == 0) return;
+  if (limits_.max == 0 || now - kept->made_at >= limits_.max_age) return;
   if (entries_.size() >= limits_.max) entries_.erase(entries_.begin());
   kept->trim();
   entries_.push_back({std::move(endpoint), now, std::move(kept)});

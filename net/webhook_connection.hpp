@@ -33,7 +33,10 @@ namespace parley::net {
 class webhook_connection {
  public:
   /// `open` counts those that exist.
-  webhook_connection(boost::asio::io_context& io, actors::tally& open) : socket(io), open_(open) {
+  webhook_connection(boost::asio::io_context& io, actors::tally& open, mono_time now)
+      : socket(io),
+        made_at(now),
+        open_(open) {
     ++open_;
   }
   ~webhook_connection() { --open_; }
@@ -78,6 +81,7 @@ class webhook_connection {
   using tcp_socket =
       boost::asio::basic_stream_socket<boost::asio::ip::tcp, boost::asio::io_context::executor_type>;
   tcp_socket socket;
+  const mono_time made_at;
   std::string out;               ///< the request under way
   boost::beast::flat_buffer in;  ///< of the answer, what is not yet parsed
 
@@ -94,6 +98,8 @@ struct webhook_idle_limits {
   /// requests at a time takes them again in a moment.
   std::size_t max_per_endpoint = 8;
   std::chrono::milliseconds spare_timeout{1000};
+  /// Of the connection itself, however busy: those that follow see where its name leads by then.
+  std::chrono::milliseconds max_age{300000};
 };
 
 /// Connections without a request, the longest idle first. Looked through from end to end: there are few.
@@ -104,6 +110,7 @@ class webhook_idle_pool {
 
   /// Of this endpoint, the one that was used last; nullptr: none that still lives.
   [[nodiscard]] webhook_connection_ptr take(const std::string& endpoint, mono_time now);
+  /// Closes it instead if it has reached max_age.
   void give(std::string endpoint, webhook_connection_ptr kept, mono_time now);
   /// Closes what has been idle for too long.
   void expire(mono_time now);

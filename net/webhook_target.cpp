@@ -69,13 +69,17 @@ bool is_public(const address_v4& who) {
   return !is_within(inner, who);
 }
 
+/// The kernel connects to the IPv4 address inside, or a NAT64 does (RFC 6052).
+bool leads_to_v4(const address_v6& who) {
+  static const auto nat64 = parse_address_range("64:ff9b::/96").value();
+  return who.is_v4_mapped() || nat64.contains(who);
+}
+
 bool is_public(const address_v6& who) {
   static const auto inner = ranges_of(inner_v6);
   static const auto unicast = parse_address_range("2000::/3").value();
-  static const auto nat64 = parse_address_range("64:ff9b::/96").value();
   if (who.scope_id() != 0) return false;  // of one link
-  // The kernel connects to the IPv4 address inside, and so does a NAT64 (RFC 6052).
-  if (who.is_v4_mapped() || nat64.contains(who)) {
+  if (leads_to_v4(who)) {
     const auto bytes = who.to_bytes();
     return is_public(address_v4{{bytes[12], bytes[13], bytes[14], bytes[15]}});
   }
@@ -240,10 +244,13 @@ boost::system::result<webhook_target, webhook_url_problem> parse_webhook_url(std
   const std::uint16_t usual_port = target.is_tls ? 443 : 80;
   target.port = port.size() > 1 ? port_of(port.substr(1)) : usual_port;
   if (!is_port(target.port, allow_private)) return problem::port;
-  if (target.address && !allow_private && !address_is_public(*target.address))
-    return problem::inner_address;
-
   const bool is_bracketed = target.address && target.address->is_v6();
+  if (target.address && !allow_private) {
+    if (!address_is_public(*target.address)) return problem::inner_address;
+    // Nobody has a certificate for such a spelling.
+    if (is_bracketed && leads_to_v4(target.address->to_v6())) return problem::host;
+  }
+
   target.authority = is_bracketed ? "[" + target.host + "]" : target.host;
   if (target.port != usual_port) target.authority += ":" + std::to_string(target.port);
   return target;

@@ -35,7 +35,8 @@ enum class webhook_url_problem : std::uint8_t {
   plain_http,   ///< http, without allow_private
   credentials,  ///< a user name or password, even an empty one
   fragment,
-  host,  ///< none, percent-encoded, no form of a name or address; a name without a dot, without allow_private
+  host,  ///< none, percent-encoded, no form of a name or address; without allow_private a name without a dot, and an
+         ///< IPv4 address that is written as an IPv6 one (`::ffff:`, `64:ff9b::`)
   port,  ///< 0, beyond 65535; below 1024 but for 80 and 443, without allow_private
   inner_address,  ///< an address that is not public, without allow_private
 };

@@ -110,7 +110,7 @@ TEST_SUITE("SPEC 6 private, loopback, link-local and metadata addresses are refu
     };
     sender s{options, std::move(seams)};
     CHECK(s.status("https://hooks.example.com/") == 200);
-    CHECK(asked->asked == std::vector<std::string>{"hooks.example.com"});
+    CHECK(asked->asked == std::vector<std::string>{"hooks.example.com."});
     CHECK(used == std::vector<tcp::endpoint>{{public_address, 443}});
     // A new connection asks anew, and what it hears is checked anew.
     CHECK(s.failure("https://hooks.example.com/") == webhook_failure::address_not_allowed);
@@ -157,12 +157,49 @@ TEST_SUITE("SPEC 6 names of webhooks") {
     auto state = std::make_shared<scripted_resolver::state>();
     webhook_client_seams seams;
     seams.resolver = std::make_unique<scripted_resolver>(state, [](const std::string& name, int) {
-      return name_answer{name == "gone.example.com" ? name_outcome::unknown : name_outcome::failed,
-                         {}};
+      if (name == "gone.example.com.") return name_answer{name_outcome::unknown, {}};
+      if (name == "waits.example.com.") return name_answer{name_outcome::busy, {}};
+      return name_answer{name_outcome::failed, {}};
     });
     sender s{webhook_client_options{}, std::move(seams)};
     CHECK(s.failure("https://gone.example.com/") == webhook_failure::name_not_found);
     CHECK(s.failure("https://broken.example.com/") == webhook_failure::name_lookup_failed);
+    CHECK(s.failure("https://waits.example.com/") == webhook_failure::name_lookup_queue_full);
+  }
+
+  TEST_CASE("a look-up that had not begun by its deadline is told from one that took too long") {
+    for (const bool is_begun : {false, true}) {
+      CAPTURE(is_begun);
+      auto state = std::make_shared<scripted_resolver::state>();
+      state->is_begun = is_begun;
+      webhook_client_seams seams;
+      seams.resolver = std::make_unique<scripted_resolver>(state, nullptr);  // never
+      auto options = inside();
+      options.resolve_timeout = 50ms;
+      sender s{options, std::move(seams)};
+      CHECK(s.failure("http://slow/") == (is_begun ? webhook_failure::name_lookup_timeout
+                                                   : webhook_failure::name_lookup_queue_full));
+    }
+  }
+
+  TEST_CASE("a name is resolved as a full one, but with webhook_allow_private as it is written") {
+    for (const bool allow_private : {false, true}) {
+      for (const auto* url : {"https://Hooks.example.com/", "https://hooks.example.com./"}) {
+        CAPTURE(allow_private);
+        CAPTURE(url);
+        auto state = std::make_shared<scripted_resolver::state>();
+        webhook_client_seams seams;
+        seams.resolver = std::make_unique<scripted_resolver>(state, [](const std::string&, int) {
+          return name_answer{name_outcome::unknown, {}};
+        });
+        webhook_client_options options;
+        options.allow_private = allow_private;
+        sender s{options, std::move(seams)};
+        CHECK(s.failure(url) == webhook_failure::name_not_found);
+        const std::string full = allow_private ? "hooks.example.com" : "hooks.example.com.";
+        CHECK(state->asked == std::vector<std::string>{full});
+      }
+    }
   }
 
   TEST_CASE(

@@ -476,6 +476,21 @@ TEST_SUITE("SPEC 6 connections of webhooks are kept") {
     CHECK(eventually([&] { return s.client.counters().idle == 0; }));
   }
 
+  TEST_CASE("a connection is not kept for ever, however busy it is") {
+    const webhook_receiver receiver{always(std::string{ok_answer})};
+    auto options = inside();
+    options.idle.max_age = 150ms;
+    sender s{options};
+    const auto since = std::chrono::steady_clock::now();
+    CHECK(eventually([&] {
+      CHECK(s.status(receiver.url()) == 200);
+      return receiver.accepted() == 3;
+    }));
+    CHECK(std::chrono::steady_clock::now() - since >= 2 * options.idle.max_age);
+    CHECK(s.client.counters().connections_reused > 0);
+    CHECK(s.client.counters().stale_retries == 0);
+  }
+
   TEST_CASE("connections of one host are not those of another name, port or scheme") {
     const webhook_receiver receiver{always(std::string{ok_answer})};
     auto asked = std::make_shared<scripted_resolver::state>();

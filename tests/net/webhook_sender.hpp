@@ -9,6 +9,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <future>
@@ -34,11 +35,13 @@ class scripted_resolver final : public name_resolver {
     std::mutex mutex;
     std::vector<std::string> asked;
     std::vector<std::function<void(name_answer)>> unanswered;
+    bool is_begun = true;  ///< of every lookup
   };
   explicit scripted_resolver(std::shared_ptr<state> s, script answer)
       : state_(std::move(s)),
         answer_(std::move(answer)) {}
-  void resolve(std::string name, std::function<void(name_answer)> done) override {
+  lookup_begun resolve(std::string name, std::function<void(name_answer)> done) override {
+    const auto begun = std::make_shared<std::atomic<bool>>(state_->is_begun);
     int nth = 0;
     {
       const std::lock_guard lock{state_->mutex};
@@ -46,10 +49,11 @@ class scripted_resolver final : public name_resolver {
       state_->asked.push_back(name);
       if (!answer_) {  // never
         state_->unanswered.push_back(std::move(done));
-        return;
+        return begun;
       }
     }
     done(answer_(name, nth));
+    return begun;
   }
 
  private:

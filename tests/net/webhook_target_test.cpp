@@ -263,8 +263,11 @@ TEST_SUITE("SPEC 6 where a webhook may go") {
         {"https://[fd00:ec2::254]/", refused(problem::inner_address), taken},
         {"https://[fe80::1]/", refused(problem::inner_address), taken},
         {"https://[ff02::1]/", refused(problem::inner_address), taken},
-        {"https://[::ffff:93.184.216.34]/", taken, taken},
-        {"https://[64:ff9b::93.184.216.34]/", taken, taken},
+        // Public ones in a spelling that no certificate has.
+        {"https://[::ffff:93.184.216.34]/", refused(problem::host), taken},
+        {"https://[::ffff:5db8:d822]:8443/", refused(problem::host), taken},
+        {"https://[64:ff9b::93.184.216.34]/", refused(problem::host), taken},
+        {"https://[64:ff9b::5db8:d822]/", refused(problem::host), taken},
         // Brackets round something else.
         {"https://[fe80::1%25eth0]/", refused(problem::host), refused(problem::host)},
         {"https://[fe80::1%eth0]/", refused(problem::host), refused(problem::host)},
