@@ -51,6 +51,7 @@ struct node_gauges {
   std::atomic<std::uint64_t> events_stored{0};
   std::atomic<std::uint64_t> events_dropped{0};  ///< an endpoint's queue was full
   std::atomic<std::uint64_t> events_obsolete{0};
+  std::atomic<std::uint64_t> presence_dropped{0};  ///< too much waited to be stored
   std::atomic<std::uint64_t> webhook_attempts{0};
   std::atomic<std::uint64_t> webhook_delivered{0};
   std::atomic<std::uint64_t> webhook_failures{0};  ///< attempts that failed

@@ -107,6 +107,7 @@ class outbox_actor final : public actor_base, public outbox_ports {
     set(g.endpoints_resting, c.resting);
     set(g.endpoints_disabled, c.disabled);
     set(g.outbox_late_answers, c.late_answers);
+    set(g.presence_dropped, c.presence_dropped);
     if (c.presence_dropped == presence_dropped_) return;
     presence_dropped_ = c.presence_dropped;
     log(log_level::warn, "presence changes were not told by webhook: too many at once",

@@ -3,6 +3,7 @@
 #include "actors/outbox.hpp"
 #include "actors/outbox_paces.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace parley::actors {
@@ -19,7 +20,7 @@ error conflict(std::string field, std::string message) {
 /// Everything is read anew: who asks may just have changed it.
 void outbox::on(const webhook_call& m) {
   const auto no = ++last_no_;
-  calls_.emplace(no, operator_call{m, {}, {}, mono() + call_deadline});
+  calls_.emplace(no, operator_call{m, {}, {}, mono() + options_.call_deadline});
   if (calls_.size() > bounds_.calls) {
     finish(no, unavailable("too many of these are under way", std::chrono::seconds{1}));
     return;
@@ -102,10 +103,23 @@ void outbox::finish(std::uint64_t no, std::variant<error, webhook_report> outcom
                 std::make_shared<const webhook_called>(webhook_called{to.call, std::move(outcome)}));
 }
 
+/// An attempt that is under way goes on, for nobody: all of the client's deadlines together may be far longer.
 void outbox::sweep_calls(mono_time now) {
-  while (!calls_.empty() && calls_.begin()->second.until <= now)
-    finish(calls_.begin()->first,
-           unavailable("the endpoint did not answer in time", std::chrono::seconds{1}));
+  while (!calls_.empty() && calls_.begin()->second.until <= now) {
+    const auto& [no, call] = *calls_.begin();
+    const auto sent = std::ranges::find_if(
+        attempts_, [no = no](const auto& one) { return one.second.call == no; });
+    if (sent == attempts_.end()) {
+      finish(no, unavailable("the store did not answer in time", std::chrono::seconds{1}));
+      continue;
+    }
+    webhook_report report;
+    report.url = call.row.url;
+    report.event_id = call.event_id;
+    report.failure = "answer timeout";
+    report.took = std::chrono::duration_cast<std::chrono::milliseconds>(now - sent->second.began);
+    finish(no, std::move(report));
+  }
 }
 
 }  // namespace parley::actors

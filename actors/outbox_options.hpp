@@ -21,6 +21,10 @@ struct outbox_options {
   std::chrono::milliseconds breaker_rest{30'000};           ///< then one probe
   std::size_t concurrency_per_endpoint = 16;                ///< requests under way
   std::size_t concurrency = 256;                            ///< of all endpoints
+  /// The client answers sooner, by its own deadlines; if it ever does not, a lane must not wait for ever.
+  std::chrono::milliseconds attempt_deadline{300'000};
+  /// By then whoever asked for a test is told what came of it. Shorter than a gateway waits (net/gateway_notifications).
+  std::chrono::milliseconds call_deadline{12'000};
 };
 
 }  // namespace parley::actors

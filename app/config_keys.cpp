@@ -549,7 +549,8 @@ config_section webhook_keys() {
             "`true`: webhooks may go to plain HTTP, to any port, and to loopback, private and "
             "link-local addresses. Only where all tenants are trusted."),
        duration("webhook_timeout", PARLEY_MEMBER(webhook_timeout), milliseconds{100}, 2 * minute,
-                "For an endpoint's answer; resolving its name, connecting and TLS have half of it each."),
+                "For an endpoint's answer; resolving its name, connecting and TLS have half of it "
+                "each."),
        text("webhook_ca_file", PARLEY_MEMBER(webhook_ca_file), is_any_text,
             "the path of a PEM file, or empty",
             "Certificate authorities that webhooks trust beside the system's."),

@@ -66,10 +66,15 @@ net::webhook_client_options webhook_client_options_of(const node_options& o) {
   net::webhook_client_options w;
   w.allow_private = o.webhook_allow_private;
   w.answer_timeout = o.webhook_timeout;
-  w.connect_timeout = w.tls_timeout = o.webhook_timeout / 2;
+  w.resolve_timeout = w.connect_timeout = w.tls_timeout = o.webhook_timeout / 2;
   w.ca_file = o.webhook_ca_file;
   w.user_agent = "parley/" + o.version;
   return w;
+}
+
+/// What a request may take: a kept connection that ends at the last moment, then all of it again on a new one.
+std::chrono::milliseconds longest_request(const net::webhook_client_options& w) {
+  return w.resolve_timeout + w.connect_timeout + w.tls_timeout + 2 * w.answer_timeout;
 }
 
 net::traffic_options traffic_options_of(const node_options& o) {
@@ -88,6 +93,7 @@ net::traffic_options traffic_options_of(const node_options& o) {
 struct node::impl {
   node_options options;
   std::unique_ptr<store::database> database;
+  std::shared_ptr<net::webhook_client> webhooks;
   std::unique_ptr<actors::node_actors> actors;
   std::unique_ptr<net::ticket_book> tickets;
   net::tenant_origins origins;
@@ -166,8 +172,14 @@ result<std::unique_ptr<node>> node::start(node_options options) {
   a.outbox.retry_interval = o.retry_interval;
   a.outbox.retry_max_interval = o.retry_max_interval;
   a.outbox.concurrency_per_endpoint = o.webhook_max_in_flight;
-  a.webhooks =
-      std::make_shared<net::webhook_client>(webhook_client_options_of(o), system_clock_source());
+  const auto webhooks = webhook_client_options_of(o);
+  const auto longest = longest_request(webhooks);
+  a.outbox.attempt_deadline = longest + std::chrono::seconds{30};
+  // A test also reads the endpoint and its tenant.
+  a.outbox.call_deadline =
+      std::min(longest + std::chrono::milliseconds{2000}, a.outbox.call_deadline);
+  n->webhooks = std::make_shared<net::webhook_client>(webhooks, system_clock_source());
+  a.webhooks = n->webhooks;
   a.fatal = [fatal = o.on_fatal](const error& why) { fatal(io_error_status, why.message); };
   n->actors =
       std::make_unique<actors::node_actors>(*n->database, a, system_clock_source(), system_random());
@@ -190,6 +202,7 @@ result<std::unique_ptr<node>> node::start(node_options options) {
                                            std::to_string(where.port()) + ": " + why.message()};
   };
   n->shared->readers = &n->actors->readers();
+  n->shared->webhooks = &n->webhooks->counters();
   if (const auto taken = check_address_free(where)) return cannot_listen(taken);
   // The operator's listener first: it is one of the first gateway's.
   if (o.admin_listen) {

@@ -1090,6 +1090,7 @@ void gateway_loop::tick() {
 void gateway_loop::stop_accepting() {
   http_.stop_accepting();
   http_.close_idle();
+  end_webhook_calls();
 }
 
 void gateway_loop::announce_shutdown(std::chrono::milliseconds window) {

@@ -281,6 +281,8 @@ class gateway_loop final : private hub_events,
                            const notification_ack_frame& m);
   /// Its `hello`, and what an automatic connection syncs, is sent.
   void start_notifications(connection_no c, ws_connection& conn, bool some_wait);
+  /// Those who wait for an endpoint are told that the node is going down: it may take longer than a drain.
+  void end_webhook_calls();
   void end_typing(const ws_call& call);
   void count_ephemerals();
   actors::call_no begin_ws_call(connection_no c, ws_connection& conn, const reply_refs& refs,
@@ -310,6 +312,7 @@ class gateway_loop final : private hub_events,
   node_bus& bus_;
   gateway_counters counters_;
   call_table calls_;
+  std::vector<actors::call_no> webhook_calls_;  ///< of these, call_webhook's
   http_server http_;
   std::unique_ptr<http_server> admin_http_;
   ws_hub hub_;

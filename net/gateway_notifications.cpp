@@ -16,7 +16,8 @@ namespace asio = boost::asio;
 
 namespace {
 
-constexpr auto webhook_call_timeout = std::chrono::seconds{15};  // above an endpoint's own 10 s
+constexpr auto webhook_call_timeout =
+    std::chrono::seconds{15};  // above outbox_options::call_deadline, which is looked at once a second
 constexpr std::size_t credit_per_user = 64;
 
 actors::connection_ref ref_of(connection_no c) { return actors::connection_ref{c.value}; }
@@ -24,6 +25,9 @@ connection_no number_of(actors::connection_ref c) { return connection_no{c.value
 
 error no_answer_in_time() {
   return unavailable("no answer within the deadline", std::chrono::milliseconds{1000});
+}
+error going_down() {
+  return unavailable("the node is going down", std::chrono::milliseconds{1000});
 }
 
 }  // namespace
@@ -47,21 +51,31 @@ asio::awaitable<result<store::created_notification>> gateway_loop::create_notifi
 }
 
 asio::awaitable<result<actors::webhook_report>> gateway_loop::call_webhook(actors::webhook_call call) {
+  if (shared_.closing) co_return going_down();
   const auto no = calls_.begin();
   call.to = {no_, no};
+  webhook_calls_.push_back(no);
   const bool asked = bus_.to_outbox(std::make_shared<const actors::webhook_call>(std::move(call)));
   if (!asked) {
     calls_.complete(no, std::make_shared<const actors::webhook_called>(
                             actors::webhook_called{no, not_found("webhook")}));
   }
-  // An endpoint may take its whole time limit to answer, and its report says so.
+  // An endpoint may take all the time that a test has, and its report says so.
   const std::chrono::milliseconds timeout =
       std::max<std::chrono::milliseconds>(options_.limits.request_timeout, webhook_call_timeout);
   auto answer = co_await calls_.wait(no, timeout);
+  std::erase(webhook_calls_, no);
   const auto* made = std::get_if<actors::webhook_called_ptr>(&answer);
   if (made == nullptr) co_return no_answer_in_time();
   if (const auto* failed = std::get_if<error>(&(*made)->outcome)) co_return *failed;
   co_return std::get<actors::webhook_report>((*made)->outcome);
+}
+
+void gateway_loop::end_webhook_calls() {
+  for (const auto no : webhook_calls_) {
+    calls_.complete(
+        no, std::make_shared<const actors::webhook_called>(actors::webhook_called{no, going_down()}));
+  }
 }
 
 void gateway_loop::on(const actors::notification_created_ptr& m) { calls_.complete(m->call, m); }

@@ -32,6 +32,7 @@ class ticket_book;
 class traffic_limits;
 
 struct gateway_counters;
+struct webhook_client_counters;
 
 struct gateway_options {
   node_limits limits;
@@ -56,8 +57,8 @@ struct gateway_options {
   /// An unacknowledged notification is sent again after that, then after twice as long, at most after …
   std::chrono::milliseconds retry_interval{5000};
   std::chrono::milliseconds retry_max_interval{3'600'000};  ///< … this
-  std::vector<address_range> metrics_allow;  ///< who may scrape the public listener
-  bool webhook_allow_private = false;        ///< where `webhook_url` may point (net/webhook_target)
+  std::vector<address_range> metrics_allow;                 ///< who may scrape the public listener
+  bool webhook_allow_private = false;  ///< where `webhook_url` may point (net/webhook_target)
 };
 
 /// What all gateways of a node share: atomics and immutable things.
@@ -84,6 +85,7 @@ struct node_shared {
   membership_claims claims{};
   // Set before the first listener opens, then read only.
   const actors::read_pool* readers = nullptr;
+  const webhook_client_counters* webhooks = nullptr;
   std::vector<const gateway_counters*> counters{};  ///< of each gateway
 };
 

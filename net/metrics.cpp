@@ -5,6 +5,7 @@
 #include "net/limits.hpp"
 #include "net/process_facts.hpp"
 #include "net/routes.hpp"
+#include "net/webhook_client.hpp"
 
 #include <prometheus/text_serializer.h>
 
@@ -503,6 +504,12 @@ constexpr row table[]{
      [](const scrape& s, sink& out) {
        out.value(static_cast<double>(s.node.gauges.events_obsolete.load()));
      }},
+    {{"parley_outbox_dropped_presence_total", counter,
+      "Events user.online and user.offline that were not taken since too many waited to be "
+      "stored."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.gauges.presence_dropped.load()));
+     }},
     {{"parley_outbox_dead_letters_total", counter, "Events and notifications that were given up."},
      [](const scrape& s, sink& out) {
        out.value(static_cast<double>(s.node.gauges.dead_letters.load()));
@@ -555,6 +562,31 @@ constexpr row table[]{
       "From what an event tells of to its delivery."},
      [](const scrape& s, sink& out) {
        out.distribution({&s.node.gauges.webhook_delay}, 1 / ns_per_s);
+     }},
+    {{"parley_webhook_open_connections", gauge, "Connections to endpoints, busy and idle."},
+     [](const scrape& s, sink& out) { out.value(static_cast<double>(s.node.webhooks->open)); }},
+    {{"parley_webhook_opened_connections_total", counter,
+      "Connections to endpoints that were made."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.webhooks->connections_opened));
+     }},
+    {{"parley_webhook_reused_connections_total", counter,
+      "Requests that went out on a connection that was kept."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.webhooks->connections_reused));
+     }},
+    {{"parley_webhook_stale_connections_total", counter,
+      "Those of which the endpoint had closed it, so that they went out again on a new one."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.webhooks->stale_retries));
+     }},
+    {{"parley_webhook_lookups_total", counter,
+      "Names of endpoints that the resolver was asked for."},
+     [](const scrape& s, sink& out) { out.value(static_cast<double>(s.node.webhooks->lookups)); }},
+    {{"parley_webhook_refused_addresses_total", counter,
+      "Requests that were not sent since their endpoint's address is not public."},
+     [](const scrape& s, sink& out) {
+       out.value(static_cast<double>(s.node.webhooks->refused_addresses));
      }},
     {{"parley_notifications_created_total", counter, "Notifications that were made."},
      [](const scrape& s, sink& out) {

@@ -995,11 +995,32 @@ TEST_SUITE("SPEC 7 webhook test and replay") {
     CHECK(w.answers[0].call == call_no{3});
     CHECK(std::get<error>(w.answers[0].outcome).code == error_code::unavailable);
     CHECK(w.requests.size() == 2);
-    w.pass(32s);
-    CHECK(w.answers.size() == 3);
+    w.pass(11s);
+    CHECK(w.answers.size() == 1);
+    w.pass(2s);
+    REQUIRE(w.answers.size() == 3);
+    const auto& report = std::get<webhook_report>(w.answers[1].outcome);
+    CHECK(report.url == url_of(acme));
+    CHECK(report.event_id == w.requests[0].event());
+    CHECK(report.status == 0);
+    CHECK(report.failure == "answer timeout");
+    CHECK(report.took >= 12s);
+    CHECK(report.took <= 13s);
     w.answer_first(200);
     CHECK(w.answers.size() == 3);
     CHECK(w.box->counters().late_answers == 1);
+  }
+
+  TEST_CASE("a test whose endpoint could not be read in time is refused") {
+    one_endpoint w;
+    w.box->on(a_test());
+    w.clock.at += 13s;
+    w.box->tick();
+    REQUIRE(w.answers.size() == 1);
+    CHECK(std::get<error>(w.answers[0].outcome).code == error_code::unavailable);
+    w.run();
+    CHECK(w.requests.empty());
+    CHECK(w.answers.size() == 1);
   }
 
   TEST_CASE("a replay goes through the log slice by slice, not faster than it is sent, and ends") {

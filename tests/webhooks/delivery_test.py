@@ -5,6 +5,7 @@ else the slower for it. SPEC 6.
 By hand: PARLEY_BIN=build/release/bin/parley tests/webhooks/delivery_test.py [case …]
 """
 
+import concurrent.futures
 import email.utils
 import pathlib
 import random
@@ -364,6 +365,36 @@ def a_stop_does_not_wait_for_an_endpoint_and_a_start_goes_on(stage):
         endpoint.answer = 204
         node.start()
         same(endpoint.wait_for("message.created", 2))
+
+
+@case
+def a_stop_does_not_wait_for_a_test_either(stage):
+    with Node(webhook_timeout="60s") as node, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        tenant, endpoint = stage.tenant([], node=node)
+        endpoint.answer = Reply(hang=True)
+        asked = pool.submit(node.operator.call, "POST", f"/v1/admin/tenants/{tenant.id}/webhook/test", {})
+        endpoint.wait_for("webhook.test")
+        begun = time.monotonic()
+        node.signal()
+        said = asked.result()
+        equal((said.status, said.json["error"]["code"]), (503, "UNAVAILABLE"), said)
+        equal(node.child.wait(15), 0)
+        true(time.monotonic() - begun < 5, f"it stopped after {time.monotonic() - begun:.1f} s")
+
+
+@case
+def a_test_says_that_an_endpoint_is_slow_whatever_it_may_take(stage):
+    with Node(webhook_timeout="60s") as node:
+        tenant, endpoint = stage.tenant([], node=node)
+        endpoint.answer = Reply(hang=True)
+        said = ok(node.operator.call("POST", f"/v1/admin/tenants/{tenant.id}/webhook/test", {})).json
+        (d,) = endpoint.deliveries
+        equal((said["delivered"], said["status"], said["error"], said["event_id"]), (False, None, "answer timeout", d.id), said)
+        true(12_000 <= said["took_ms"] < 14_500, said)
+        shown = dict(line.split() for line in node.nobody.call("GET", "/v1/metrics").body.decode().splitlines()
+                     if line.startswith("parley_webhook_") and "{" not in line)
+        equal([shown[f"parley_webhook_{name}"] for name in ("open_connections", "opened_connections_total",
+               "reused_connections_total", "refused_addresses_total")], ["1", "1", "0", "0"], shown)
 
 
 def certificate(folder, name, subject):
