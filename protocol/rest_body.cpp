@@ -70,20 +70,36 @@ bool is_array_of_texts(const json_slice& value, Accept accept) {
   return true;
 }
 
-/// Whether this node may go there is net's to judge (net/webhook_target): it depends on its configuration.
-bool is_webhook_url(std::string_view text) {
+/// A scheme has no case (RFC 3986 §3.1).
+bool is_http(std::string_view scheme) {
+  const auto is = [&](std::string_view name) {
+    return std::ranges::equal(scheme, name, [](char a, char b) {
+      return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b;
+    });
+  };
+  return is("http") || is("https");
+}
+
+/// What it must be, or nothing when it is. Whether this node may go there is net's to judge (net/webhook_target): it
+/// depends on its configuration.
+std::string_view url_complaint(std::string_view text) {
+  constexpr std::string_view wrong = "must be an http or https URL";
+  if (text.size() > limits::webhook_url_max_bytes) return "must have at most 2048 bytes";
   const auto scheme_end = text.find("://");
-  const std::string_view scheme = text.substr(0, scheme_end);
-  if (scheme_end == std::string_view::npos || (scheme != "http" && scheme != "https")) return false;
+  if (scheme_end == std::string_view::npos || !is_http(text.substr(0, scheme_end))) return wrong;
   const auto rest = text.substr(scheme_end + 3);
   const auto authority = rest.substr(0, rest.find_first_of("/?#"));
-  return !authority.empty() && authority.find('@') == std::string_view::npos &&
-         text.find('#') == std::string_view::npos && text.size() <= limits::webhook_url_max_bytes;
+  if (authority.empty()) return wrong;
+  if (authority.find('@') != std::string_view::npos) return "must not hold a user name or password";
+  if (text.find('#') != std::string_view::npos) return "must have no fragment";
+  return "";
 }
 static_assert(limits::webhook_url_max_bytes == 2048, "the complaint names it");
 
 constexpr std::string_view wrong_time = "must be a time such as 2026-01-31T12:00:00Z";
 constexpr std::string_view wrong_retention = "must be a duration of at least 1h, such as \"720h\"";
+constexpr std::string_view wrong_room_retention =
+    "must be a duration of at least 1h, such as \"720h\", or null";
 
 /// What a value must be, or nothing when it is.
 std::string_view complaint(config_type type, const json_slice& value) {
@@ -97,10 +113,7 @@ std::string_view complaint(config_type type, const json_slice& value) {
                  ? ""
                  : "must be an array of strings that are not empty";
     case config_type::url:
-      return is_text(value) && is_webhook_url(decoded(value))
-                 ? ""
-                 : "must be an http or https URL of at most 2048 bytes, without a user name or "
-                   "fragment";
+      return is_text(value) ? url_complaint(decoded(value)) : "must be an http or https URL";
     case config_type::format:
       return is_text(value) && (decoded(value) == "parley" || decoded(value) == "chatapi")
                  ? ""
@@ -285,8 +298,7 @@ result<update_room_body> rest_body_parser::update_room(std::string_view body) {
     out.retention.emplace();
   } else if (!retention.is(json_kind::none)) {
     if (is_text(retention)) out.retention = parse_retention(decoded(retention));
-    if (!out.retention || !*out.retention)
-      read.refuse("retention", std::string{wrong_retention} + ", or null");
+    if (!out.retention || !*out.retention) read.refuse("retention", wrong_room_retention);
   }
   if (auto why = read.failure()) return std::move(*why);
   return out;

@@ -406,12 +406,18 @@ TEST_SUITE("SPEC 4 tenant config") {
       url += "\"}}";
       return parser().create_tenant(url);
     };
-    for (const char* url :
-         {"https://example.com", "http://example.com:8080/hook?to=a@b",
-          "https://example.com?key=value", "http://127.0.0.1:9/", "https://[::1]"}) {
+    for (const char* url : {"https://example.com", "http://example.com:8080/hook?to=a@b",
+                            "https://example.com?key=value", "http://127.0.0.1:9/", "https://[::1]",
+                            "HTTPS://8.8.8.8/", "Http://example.com"}) {
       INFO(url);
       CHECK(with_url(url).has_value());
     }
+    CHECK(with_url("https://user@example.com/").error().message ==
+          "config.webhook_url must not hold a user name or password");
+    CHECK(with_url("https://example.com/#part").error().message ==
+          "config.webhook_url must have no fragment");
+    CHECK(with_url("ftp://example.com/").error().message ==
+          "config.webhook_url must be an http or https URL");
     std::string longest{"https://example.com/"};
     longest.append(2048 - longest.size(), 'x');
     CHECK(with_url(longest).has_value());
