@@ -247,7 +247,7 @@ TEST_SUITE("SPEC 6 names of webhooks are resolved beside the thread that sends t
     held_dns dns{{.threads_max = 2, .waiting_max = 4, .slow_after = 500ms}};
     const auto resolver = make_system_resolver(dns.options());
     dns.answer_after(510ms, name_outcome::found);
-    auto slow = ask_for(*resolver, "slow-", 5);
+    auto slow = ask_for(*resolver, "slow-", 4);
     check_all_found(slow);
     dns.hold();
 
