@@ -254,6 +254,7 @@ class gateway_loop final : private hub_events,
   [[nodiscard]] bool keeps_up(connection_ref c) const override;
   void send_ephemeral(connection_ref c, const frame_ptr& f) override;
   // notification_ports (gateway_notifications.cpp)
+  void ping(connection_ref c) override;
   [[nodiscard]] bool is_written(connection_ref c) const override;
   void add_devices(const user_key& user, std::vector<notified_device>& out) const override;
   void add_users(tenant_no tenant, std::vector<user_key>& out) const override;

@@ -116,6 +116,11 @@ void gateway_loop::on_notification_ack(connection_no c, ws_connection& conn, con
 
 // ---- notification_ports -----------------------------------------------------------------------------------------
 
+void gateway_loop::ping(connection_ref c) {
+  static const frame_ptr frame = make_ping_frame({});
+  hub_.send(number_of(c), frame);
+}
+
 bool gateway_loop::is_written(connection_ref c) const {
   return hub_.outbound_bytes(number_of(c)) == 0;
 }

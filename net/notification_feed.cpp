@@ -113,7 +113,14 @@ bool notification_feed::send_first(connection_ref c, feed& f, notification_no no
   f.looked = f.sent = no;
   f.unacked.push_back({no, id, 1, now_ + pause_after(1)});
   if (f.timer == mono_time{} || f.unacked.back().again_at < f.timer) set_timer(c, f);
+  ask_for_pong(c, f);
   return true;
+}
+
+void notification_feed::ask_for_pong(connection_ref c, feed& f) {
+  if (f.explicit_acks || f.pinged || 2 * f.unacked.size() < options_.page) return;
+  f.pinged = true;
+  ports_.ping(c);
 }
 
 /// False: it must wait; the connection is blocked.
@@ -377,8 +384,10 @@ void notification_feed::all_read(tenant_no tenant, tenant_state& t) {
 void notification_feed::heard(connection_ref c) {
   if (feeds_.empty()) return;
   const auto it = feeds_.find(c);
-  if (it == feeds_.end() || it->second.explicit_acks || it->second.unacked.empty()) return;
+  if (it == feeds_.end() || it->second.explicit_acks) return;
   auto& f = it->second;
+  f.pinged = false;
+  if (f.unacked.empty()) return;
   if (ports_.is_written(c)) f.written = f.sent;
   const auto user = f.user;
   const auto end = std::find_if(f.unacked.begin(), f.unacked.end(),
@@ -386,7 +395,7 @@ void notification_feed::heard(connection_ref c) {
   const std::vector<owed> had(f.unacked.begin(), end);
   f.unacked.erase(f.unacked.begin(), end);
   for (const auto& one : had) acknowledge(user, one.id, true);
-  want(c, f);
+  if (const auto still = feeds_.find(c); still != feeds_.end()) want(c, still->second);
   run();
   settle(c);
 }
@@ -454,6 +463,7 @@ void notification_feed::tick(mono_time now) {
     if (!ports_.is_written(c)) return false;
     it->second.written = it->second.sent;
     it->second.unwritten = false;
+    ask_for_pong(c, it->second);
     return true;
   });
   auto acks = std::exchange(acks_, {});
@@ -492,6 +502,7 @@ void notification_feed::check_invariants() const {
                                  [](const auto& a, const auto& b) { return a.no < b.no; }));
     PARLEY_ASSERT(f.unacked.empty() || f.unacked.back().no <= f.sent);
     PARLEY_ASSERT(f.sent <= f.looked);
+    PARLEY_ASSERT(f.explicit_acks || 2 * f.unacked.size() < options_.page || f.pinged || f.unwritten);
     PARLEY_ASSERT(!(f.reading && f.queued));
     // No wake-up is lost: what is behind reads, is about to, or waits for its client.
     const bool waits = f.blocked || f.unacked.size() >= options_.page;

@@ -48,6 +48,8 @@ class notification_ports {
   virtual ~notification_ports() = default;
   /// Queues a frame on the connection. Must not call back.
   virtual void send(connection_ref c, const frame_ptr& f) = 0;
+  /// Asks the client for a pong, behind all that was sent: heard() comes. Must not call back.
+  virtual void ping(connection_ref c) = 0;
   /// As in delivery_ports: whoever is refused will hear drained().
   [[nodiscard]] virtual bool takes(connection_ref c, std::size_t bytes) = 0;
   /// All that was sent to it has left the node.
@@ -137,6 +139,7 @@ class notification_feed {
     bool again = false;         ///< something unacknowledged is due
     bool blocked = false;       ///< on its connection's bound
     bool unwritten = false;     ///< in unwritten_
+    bool pinged = false;        ///< and not heard since
     notification_no looked;     ///< up to here everything was sent, or is not for it
     notification_no sent;       ///< the last that was
     notification_no written;    ///< up to here all has left the node, as far as was looked
@@ -176,6 +179,8 @@ class notification_feed {
   bool send_first(connection_ref c, feed& f, notification_no no, const uuid& id,
                   const frame_ptr& frame);
   bool send_again(connection_ref c, feed& f, const uuid& id, const frame_ptr& frame);
+  /// Who only listens acknowledges by pongs: it is pinged when half a page is unacknowledged, not just by the heartbeat.
+  void ask_for_pong(connection_ref c, feed& f);
   void set_timer(connection_ref c, feed& f);
   void show_to(const user_key& user, const actors::notification_shown& m);
   void show_to(const notified_device& d, const user_key& user, const tenant_state& t,

@@ -59,6 +59,7 @@ class gate final : private notification_ports {
     bool is_slow = false;  ///< takes nothing more
     bool is_unwritten = false;
     numbers got{};
+    int pings = 0;  ///< asked for
   };
 
   std::vector<made> all;
@@ -189,6 +190,7 @@ class gate final : private notification_ports {
   [[nodiscard]] bool takes(connection_ref c, std::size_t) override {
     return !devices.at(c.value).is_slow;
   }
+  void ping(connection_ref c) override { ++devices.at(c.value).pings; }
   [[nodiscard]] bool is_written(connection_ref c) const override {
     return !devices.at(c.value).is_unwritten;
   }
@@ -555,6 +557,45 @@ TEST_SUITE("SPEC 5 notifications are acknowledged") {
     CHECK(g.acks == handed_over{{"ann", {1, 2}}});
     g.passes(1s);
     CHECK(g.acks.size() == 1);
+  }
+
+  TEST_CASE("who only listens is pinged when half a page is unacknowledged, once until heard") {
+    notification_feed_options o;
+    o.page = 4;
+    gate g{o};
+    g.connects(1, "ann", false);
+    g.connects(2, "bob", false, true);
+    const auto both = [&](int n) {
+      for (int i = 0; i < n; ++i) g.notifies({"ann", "bob"});
+    };
+    both(1);
+    CHECK(g.devices.at(1).pings == 0);
+    both(3);
+    CHECK(g.devices.at(1).pings == 1);
+    both(20);
+    g.answers();
+    CHECK(g.devices.at(1).got.size() == 4);
+    CHECK(g.devices.at(1).pings == 1);
+    // Each pong brings the next page.
+    for (int pongs = 0; pongs < 6 && g.devices.at(1).got.size() < 24; ++pongs) {
+      CHECK(g.devices.at(1).pings == pongs + 1);
+      g.hears(1);
+      g.answers();
+    }
+    CHECK(g.devices.at(1).got.size() == 24);
+    CHECK(g.devices.at(2).pings == 0);  // it has to acknowledge them itself
+    // What has not left the node when it is heard is asked for when it has.
+    g.hears(1);
+    g.devices.at(1).is_unwritten = true;
+    both(2);
+    const auto asked = g.devices.at(1).pings;
+    g.hears(1);
+    g.passes(100ms);
+    CHECK(g.devices.at(1).pings == asked);
+    g.devices.at(1).is_unwritten = false;
+    g.passes(100ms);
+    CHECK(g.devices.at(1).pings == asked + 1);
+    g.it.check_invariants();
   }
 
   TEST_CASE("what has left the node counts, though something later has not") {
